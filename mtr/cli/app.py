@@ -1,0 +1,119 @@
+"""mtr's own commands: the table of verbs, the help, and the way from a parsed command line to click.
+
+Each verb group is a file of this package and is imported only when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from mtr import __version__
+from mtr.command_line import OPTIONS, Invocation
+from mtr.errors import EXIT_INTERRUPTED, UsageError
+
+VERBS = {
+    "run": ("", "Run a command, spelt out: mtr run [OPTIONS] -- CMD."),
+    "sync": ("mtr.cli.sync:sync", "Sync the project and run nothing."),
+    "servers": ("mtr.cli.connections:servers", "List the servers and their connections."),
+    "up": ("mtr.cli.connections:up", "Open the connection to a server, asking what must be asked."),
+    "down": ("mtr.cli.connections:down", "Close it; running commands are left to end."),
+    "demo": ("mtr.cli.demo:demo", "See it all work against a throwaway server on this machine."),
+}
+"""Verb to (module:function, short help). A verb of ``OWN_WORDS`` that is missing here is still to come."""
+
+_EXAMPLES = """\
+  mtr python train.py --lr 0.1      sync, then run there as if typed there
+  mtr 'make && ./bench | tee log'   one word is text for the server's shell
+  mtr -s dev@10.0.0.7 nvidia-smi    any server, without configuration
+  mtr vim notes.md                  full-screen programs work
+  mtr -- sync                       a remote program with a name of mtr's own
+"""
+
+
+def run_own(invocation: Invocation) -> int:
+    """Do what is not a run: version, help, or one of mtr's own verbs; return the exit status."""
+    if invocation.version:
+        click.echo(f"mtr {__version__}")
+        return 0
+    word = invocation.own_word
+    if word is None or word == "run":
+        click.echo(render_help(), nl=False)
+        return 0
+    return _invoke(load_verb(word), invocation)
+
+
+def load_verb(word: str) -> click.Command:
+    """Return the click command for ``word``.
+
+    Raises:
+        UsageError: the word is reserved for a verb that this version does not have.
+    """
+    if word not in VERBS:
+        raise UsageError(
+            f"`mtr {word}` is reserved and not part of this version",
+            hint=f"for a remote program of that name: mtr -- {word}",
+        )
+    module, _, name = VERBS[word][0].partition(":")
+    command: click.Command = getattr(importlib.import_module(module), name)
+    return command
+
+
+def _invoke(command: click.Command, invocation: Invocation) -> int:
+    """Run ``command`` with the words behind its name; click's own complaints become errors of mtr's tree."""
+    arguments = [*invocation.words[1:], *(["--help"] if invocation.help else [])]
+    name = f"mtr {invocation.words[0]}"
+    try:
+        result = command.main(arguments, prog_name=name, standalone_mode=False, obj=invocation)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        raise UsageError(error.format_message(), hint=f"{name} --help") from error
+    return result if isinstance(result, int) else 0
+
+
+def take(*names: str) -> Any:
+    """Return a decorator that gives a verb the options ``names`` of the common table."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed([o for o in OPTIONS if o.name in names]):
+            is_flag = not option.metavar
+            function = click.option(
+                *option.flags, option.name, help=option.help, metavar=option.metavar or None, is_flag=is_flag
+            )(function)
+        return function
+
+    return decorate
+
+
+def choose(given: Any, invocation: Invocation, name: str) -> Any:
+    """Return the option ``name`` as given behind the verb, else as given before it."""
+    return given or getattr(invocation, name)
+
+
+def render_help() -> str:
+    """Return the help: one screen, from the same tables that are parsed."""
+    formatter = click.HelpFormatter(width=96)
+    formatter.write("Edit here, run there: your files on the server, the command as if typed there.\n\n")
+    formatter.write("Usage: mtr [OPTIONS] CMD [ARGS]...\n")
+    formatter.write("       mtr VERB [OPTIONS] [ARGS]...\n\n")
+    formatter.write(f"Examples:\n{_EXAMPLES}\n")
+    with formatter.section("Options, before CMD"):
+        formatter.write_dl([(_render_flags(option.flags, option.metavar), option.help) for option in OPTIONS])
+    with formatter.section("Verbs"):
+        formatter.write_dl([(word, text) for word, (_, text) in VERBS.items()])
+    return formatter.getvalue()
+
+
+def _render_flags(flags: tuple[str, ...], metavar: str) -> str:
+    return f"{', '.join(flags)} {metavar}".strip()
+
+
+def is_interactive() -> bool:
+    """Tell whether a person can be asked: stdin and stderr are terminals."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

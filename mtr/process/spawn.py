@@ -1,0 +1,63 @@
+"""Starting a program on mtr's own stdio: what the user sees and types goes straight to it.
+
+Uses ``posix_spawn`` and nothing else, so that a warm run pays no import. Python ignores SIGPIPE and SIGXFSZ;
+the program gets them back as it expects them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from mtr.errors import MissingProgram
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
+
+NULL_STDIO = (
+    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+    (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+)
+"""File actions for a program that must neither read nor write what belongs to the user."""
+
+
+def start_inherited(argv: Sequence[str], environ: Mapping[str, str], *, own_session: bool = False) -> int:
+    """Start ``argv`` on the inherited stdin, stdout and stderr, and return its pid.
+
+    ``own_session`` takes it out of reach of the terminal's Ctrl-C, which then reaches mtr alone; it can
+    still read and write the terminal, since job control binds only a terminal's own session (POSIX 11.1.4).
+    """
+    return _spawn(argv, environ, (), own_session=own_session)
+
+
+def start_detached(argv: Sequence[str], environ: Mapping[str, str], keep: Sequence[int] = ()) -> int:
+    """Start ``argv`` with stdio on /dev/null, inheriting also the descriptors in ``keep``; return its pid."""
+    for descriptor in keep:
+        os.set_inheritable(descriptor, True)
+    return _spawn(argv, environ, NULL_STDIO, own_session=False)
+
+
+def _spawn(
+    argv: Sequence[str], environ: Mapping[str, str], actions: Sequence[tuple[object, ...]], *, own_session: bool
+) -> int:
+    try:
+        return os.posix_spawnp(
+            argv[0], list(argv), environ, file_actions=actions, setsigdef=_RESTORED, setsid=own_session
+        )
+    except FileNotFoundError as error:
+        raise MissingProgram(f"{argv[0]} is not installed on this machine", hint=f"install {argv[0]}") from error
+
+
+def wait_for(pid: int) -> int:
+    """Wait for ``pid`` to end; return its status as 0 to 255, or ``-n`` for death by signal n."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def is_ended(pid: int) -> int | None:
+    """Return the status of ``pid`` if it has ended, else None."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None

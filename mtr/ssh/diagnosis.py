@@ -1,0 +1,137 @@
+"""Reading ssh's own words: why a connection did not open, and how a session ended. Pure.
+
+The texts are OpenSSH's (sshconnect.c, ssh.c, mux.c) and the C library's; they are not translated, since ssh
+never calls setlocale for messages. What is not recognised stays a plain :class:`ConnectError` with the words.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from mtr.errors import (
+    AuthenticationFailed,
+    ConnectError,
+    ConnectionRefused,
+    ConnectionTimeout,
+    HostKeyChanged,
+    RemoteDiskFull,
+    RemoteNotWritable,
+    RsyncMissing,
+    SyncError,
+    UnknownHost,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mtr.ssh.endpoint import Endpoint
+
+
+class Outcome(enum.Enum):
+    """How a session ended, as its log tells (see ``build_outcome_flags``)."""
+
+    NEVER_OPENED = "never opened: nothing ran, a retry is safe"
+    REFUSED = "the server refused another session on this master: nothing ran"
+    STATUS = "the remote status arrived"
+    NO_STATUS = "opened, but no status arrived: line lost, or the gate was killed"
+
+
+def parse_outcome(log: str) -> Outcome:
+    """Return how the session ended from its log.
+
+    Source: the debug messages of ``mux_client_request_session`` in OpenSSH's mux.c, 8.5 and newer.
+    """
+    if "master session id" in log:
+        return Outcome.STATUS if "Received exit status from master" in log else Outcome.NO_STATUS
+    refused = "Session open refused by peer" in log
+    return Outcome.REFUSED if refused else Outcome.NEVER_OPENED
+
+
+def build_connect_error(endpoint: Endpoint, log: str, status: int) -> ConnectError:
+    """Return the error for a master that did not open, from its log and its exit status."""
+    words = _drop_noise(log)
+    for pattern, build in _CAUSES:
+        if re.search(pattern, log):
+            return build(endpoint, words)
+    words = words or f"ssh ended with status {status} and said nothing"
+    return ConnectError(f"cannot connect to {endpoint.label}", detail=words, hint=_try_ssh(endpoint))
+
+
+def _drop_noise(log: str) -> str:
+    """Return ``log`` without the lines that only frame the cause."""
+    kept = [line.rstrip("\r") for line in log.splitlines() if not re.match(r"@+\s*$|kex_exchange_identification", line)]
+    return "\n".join(line for line in kept if line.strip())
+
+
+def _try_ssh(endpoint: Endpoint) -> str:
+    return f"ssh -v {endpoint.destination} true"
+
+
+def _refused(endpoint: Endpoint, words: str) -> ConnectError:
+    hint = f"check that sshd runs there and that the port is right: {_try_ssh(endpoint)}"
+    return ConnectionRefused(f"cannot reach {endpoint.label}: connection refused", detail=words, hint=hint)
+
+
+def _timeout(endpoint: Endpoint, words: str) -> ConnectError:
+    hint = f"check the address, the VPN and the firewall, then: mtr up -s {endpoint.server_name}"
+    return ConnectionTimeout(f"cannot reach {endpoint.label}: no answer", detail=words, hint=hint)
+
+
+def _unknown_host(endpoint: Endpoint, words: str) -> ConnectError:
+    hint = f"check `host` of {endpoint.server_name} in .mtr/config.yaml, or its Host block in ~/.ssh/config"
+    return UnknownHost(f"cannot find {endpoint.label}: the name does not resolve", detail=words, hint=hint)
+
+
+def _denied(endpoint: Endpoint, words: str) -> ConnectError:
+    hint = f"log in once on a terminal: mtr up -s {endpoint.server_name}"
+    return AuthenticationFailed(f"{endpoint.label} accepts no login", detail=words, hint=hint)
+
+
+def _too_many_keys(endpoint: Endpoint, words: str) -> ConnectError:
+    hint = f"name the one key with `key_filename` for {endpoint.server_name}"
+    message = f"{endpoint.label} cut the login off after too many keys"
+    return AuthenticationFailed(message, detail=words, hint=hint)
+
+
+def _key_changed(endpoint: Endpoint, words: str) -> ConnectError:
+    host, _, port = endpoint.address.rpartition("@")[2].rpartition(":")
+    known_as = host if port == "22" else f"[{host}]:{port}"
+    return HostKeyChanged(
+        f"the host key of {endpoint.label} is not the one that was stored; nothing was sent",
+        detail=words,
+        hint=f"if the server was reinstalled: ssh-keygen -R '{known_as}', then run again",
+    )
+
+
+def _key_unknown(endpoint: Endpoint, words: str) -> ConnectError:
+    return ConnectError(
+        f"the host key of {endpoint.label} is not known, and your ssh configuration does not accept new ones",
+        detail=words,
+        hint=f"mtr up -s {endpoint.server_name}",
+    )
+
+
+_CAUSES: tuple[tuple[str, Callable[[Endpoint, str], ConnectError]], ...] = (
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", _key_changed),
+    ("Too many authentication failures", _too_many_keys),
+    ("Permission denied|No more authentication methods|Host key verification failed.*denied", _denied),
+    ("Host key verification failed", _key_unknown),
+    ("Could not resolve hostname|Name or service not known|nodename nor servname", _unknown_host),
+    ("Connection refused", _refused),
+    ("timed out|Timeout, server|No route to host|Network is unreachable|Host is down", _timeout),
+)
+"""Patterns in order: the first that matches names the cause."""
+
+
+def build_prepare_error(status: int, label: str, remote_dir: str, words: str) -> SyncError:
+    """Return the error for a status of ``prepare.sh`` other than 0."""
+    if re.search("No space left|[Dd]isk quota exceeded", words):
+        return RemoteDiskFull(f"no space left on {label} for {remote_dir}", detail=words, hint="df -h there")
+    if status == 3:
+        return RsyncMissing(f"rsync is not installed on {label}", hint="install rsync there, e.g. apt install rsync")
+    if status in (1, 2):
+        hint = "choose another `remote_dir`, or make that one writable"
+        return RemoteNotWritable(f"{label}: cannot write to {remote_dir}", detail=words, hint=hint)
+    return SyncError(f"{label}: cannot prepare {remote_dir} (status {status})", detail=words)

@@ -1,0 +1,82 @@
+"""What a run sends to the gate (``shell/remote/gate.sh``): the remote command line and its payload. Pure.
+
+The environment that the user configured never stands on a command line, where every user of the server could
+read it with ``ps``. It travels as a payload: sh text in variables that sshd accepts (sshd logs neither names
+nor values), or in a file for servers that accept none. An argv too long for a command line goes the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mtr.quoting import MAX_COMMAND_BYTES, build_remote_command, encode_script, quote_all, quote_posix
+from mtr.scripts import load_script
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLE_BYTES = 100_000
+"""One environment string holds less than 128 KiB (MAX_ARG_STRLEN, execve(2))."""
+
+MAX_VARIABLES = 2
+"""A multiplexing request over 256 KiB in all is refused, the command line included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run on a server, where, and in which environment.
+
+    ``argv`` of several words is executed as it is; with ``is_text`` its one word is text for ``shell``.
+    ``remote_dir`` is absolute or starts with ``~/``, or is ``~`` itself; ``subdir`` is below it.
+    """
+
+    run_id: str
+    argv: tuple[str, ...]
+    is_text: bool = False
+    remote_dir: str = "~"
+    subdir: str = ""
+    shell: str = "auto"
+    pre_cmd: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GateCall:
+    """A command as it crosses the line: ssh's last argument, the variables to send, the file to store first."""
+
+    run_id: str
+    remote_command: str
+    environ: Mapping[str, str]
+    upload: bytes
+
+
+def build_gate_call(command: Command, payload: str) -> GateCall:
+    """Return ``command`` as a call of the gate; ``payload`` is what the server takes: see ``MasterRecord``."""
+    script = load_script("remote/gate.sh")
+    exports = "".join(f"export {name}={quote_posix(value)}\n" for name, value in command.env.items())
+    direct = _build_line(command, script, command.argv, "0") if not exports else ""
+    if direct and len(direct) <= MAX_COMMAND_BYTES:
+        return GateCall(command.run_id, direct, {}, b"")
+    line = _build_line(command, script, command.argv, "0")
+    if len(line) + 8 <= MAX_COMMAND_BYTES:
+        return _with_payload(command, script, command.argv, exports, payload)
+    exports += f"set -- {quote_all(command.argv)}\n"
+    return _with_payload(command, script, (), exports, payload)
+
+
+def _with_payload(command: Command, script: str, argv: tuple[str, ...], text: str, payload: str) -> GateCall:
+    encoded = encode_script(text)
+    chunks = [encoded[i : i + VARIABLE_BYTES] for i in range(0, len(encoded), VARIABLE_BYTES)]
+    if payload == "LC_MTR" and len(chunks) <= MAX_VARIABLES:
+        variables = {f"LC_MTR{i}": chunk for i, chunk in enumerate(chunks)}
+        return GateCall(command.run_id, _build_line(command, script, argv, str(len(chunks))), variables, b"")
+    if payload == "XMODIFIERS" and len(chunks) == 1:
+        return GateCall(command.run_id, _build_line(command, script, argv, "x"), {"XMODIFIERS": encoded}, b"")
+    return GateCall(command.run_id, _build_line(command, script, argv, "f"), {}, encoded.encode())
+
+
+def _build_line(command: Command, script: str, argv: tuple[str, ...], source: str) -> str:
+    mode = "s" if command.is_text else "a"
+    fixed = (command.run_id, command.remote_dir, command.subdir, source, command.shell, command.pre_cmd, mode)
+    return build_remote_command(f"mtr-{command.run_id}", script, (*fixed, *argv))

@@ -1,0 +1,263 @@
+"""Masters: opened apart from any command, found, asked, closed, and killed when wedged.
+
+A master is an ssh in the background that holds one login; its sessions attach through a socket in the runtime
+directory. Files of one master: ``KEY.N`` (the socket; N counts masters of the same key, since sshd limits the
+sessions of one), ``KEY.N.json`` (its record), ``KEY.N.log`` (ssh's own words), ``KEY.N.lock`` while it opens.
+
+Invariants: one process opens a given socket at a time (lock); a socket counts only when its master answers;
+a stale one is unlinked before ssh starts, since ``-M`` on an existing socket leaves an ssh that nobody can
+reach.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import time
+from dataclasses import asdict, dataclass
+
+from mtr.errors import ConnectionTimeout, MissingProgram, MtrError
+from mtr.ssh import options
+from mtr.ssh.diagnosis import build_connect_error
+from mtr.state import hold_lock, remove_file, write_atomic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mtr.config.model import Secret
+    from mtr.ssh.endpoint import Endpoint
+
+CHECK_TIMEOUT_S = 5.0
+"""A living master answers on its socket within milliseconds; a stopped one never does."""
+
+OPEN_TIMEOUT_S = 120.0
+"""For a login that nobody can be asked about. ConnectTimeout bounds reaching the server; this, the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterRecord:
+    """What is known of an open master; stands beside its socket as JSON.
+
+    ``payload`` names what carries a payload to this server: ``LC_MTR``, ``XMODIFIERS`` or ``file``.
+    ``opened_s`` is in seconds since the epoch.
+    """
+
+    server_name: str
+    address: str
+    destination: str
+    pid: int
+    opened_s: float
+    payload: str = "file"
+
+
+def build_socket_path(runtime_dir: str, key: str, slot: int) -> str:
+    """Return the socket of the ``slot``-th master of ``key``."""
+    return f"{runtime_dir}/{key}.{slot}"
+
+
+def load_record(socket: str) -> MasterRecord | None:
+    """Return the record beside ``socket``; None when there is none, or none that can be read."""
+    try:
+        with open(f"{socket}.json", encoding="utf-8") as file:
+            return MasterRecord(**json.load(file))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def write_record(socket: str, record: MasterRecord) -> None:
+    """Store ``record`` beside ``socket``."""
+    write_atomic(f"{socket}.json", json.dumps(asdict(record)).encode())
+
+
+def find_master(client: options.SshClient, socket: str, destination: str, environ: Mapping[str, str]) -> int | None:
+    """Return the pid of the master that answers on ``socket``, else None.
+
+    A master that does not answer in time (stopped, wedged) counts as none.
+    """
+    from mtr.process.captured import ProgramTimeout, run_captured
+
+    if not _is_own_socket(socket):
+        return None
+    argv = options.build_control_argv(client, socket, "check", destination)
+    try:
+        asked = run_captured(argv, env=environ, timeout_s=CHECK_TIMEOUT_S)
+    except ProgramTimeout:
+        return None
+    return parse_check((asked.stdout + asked.stderr).decode(errors="replace"))
+
+
+def parse_check(text: str) -> int | None:
+    """Return the pid in ``Master running (pid=N)``, the answer to ``-O check``; None without it."""
+    _, found, rest = text.partition("Master running (pid=")
+    digits = rest.partition(")")[0]
+    return int(digits) if found and digits.isdigit() else None
+
+
+def _is_own_socket(path: str) -> bool:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
+
+
+def ensure_master(
+    endpoint: Endpoint, socket: str, password: Secret | None, environ: Mapping[str, str], *, may_prompt: bool
+) -> bool:
+    """Open the master of ``endpoint`` on ``socket`` unless one answers there; tell whether it was opened.
+
+    Raises:
+        ConnectError: it could not be opened; the detail holds ssh's words.
+        MissingProgram: a password is to be given and sshpass is not installed.
+    """
+    with hold_lock(f"{socket}.lock"):
+        if find_master(endpoint.client, socket, endpoint.destination, environ) is not None:
+            return False
+        kill_master(socket)
+        _open(endpoint, socket, password, environ, may_prompt=may_prompt)
+        return True
+
+
+def _open(
+    endpoint: Endpoint, socket: str, password: Secret | None, environ: Mapping[str, str], *, may_prompt: bool
+) -> None:
+    """Start ssh, wait until it has gone into the background, and record it."""
+    asks = may_prompt or password is not None
+    argv = options.build_master_argv(
+        endpoint.client, endpoint.config, endpoint.explicit, endpoint.destination, socket, may_prompt=asks
+    )
+    status = _run_login(endpoint, argv, password, environ, timeout_s=None if may_prompt else OPEN_TIMEOUT_S)
+    pid = find_master(endpoint.client, socket, endpoint.destination, environ) if status == 0 else None
+    if pid is None:
+        words = _read_log(socket)
+        forget_master(socket)
+        raise build_connect_error(endpoint, words, status)
+    record = MasterRecord(endpoint.server_name, endpoint.address, endpoint.destination, pid, time.time())
+    write_record(socket, record)
+
+
+def _run_login(
+    endpoint: Endpoint, argv: list[str], password: Secret | None, environ: Mapping[str, str], *, timeout_s: float | None
+) -> int:
+    """Run ssh until it has logged in and forked, or failed; return the status of its first process."""
+    from mtr.process.spawn import start_detached
+
+    if password is None:
+        return _wait_for_login(endpoint, start_detached(argv, environ), timeout_s)
+    read_end, write_end = os.pipe()
+    try:
+        # The pipe's buffer holds any password, so nobody has to read before sshpass does.
+        os.write(write_end, password.reveal().encode() + b"\n")
+        os.close(write_end)
+        pid = start_detached(["sshpass", "-d", str(read_end), *argv], environ, keep=[read_end])
+    except MissingProgram as error:
+        hint = f"install sshpass, or use a key for {endpoint.server_name}"
+        raise MissingProgram("sshpass, which hands a password to ssh, is not installed here", hint=hint) from error
+    finally:
+        os.close(read_end)
+    return _wait_for_login(endpoint, pid, timeout_s)
+
+
+def _wait_for_login(endpoint: Endpoint, pid: int, timeout_s: float | None) -> int:
+    """Wait for the first process of ssh; end it when time is up or the user interrupts."""
+    from mtr.process.spawn import is_ended
+
+    started_s = time.monotonic()
+    try:
+        while (status := is_ended(pid)) is None:
+            if timeout_s is not None and time.monotonic() - started_s > timeout_s:
+                raise ConnectionTimeout(
+                    f"the login to {endpoint.label} did not end within {timeout_s:g} s",
+                    hint=f"log in on a terminal: mtr up -s {endpoint.server_name}",
+                )
+            time.sleep(0.005)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        raise
+    return status
+
+
+def _read_log(socket: str) -> str:
+    try:
+        with open(f"{socket}.log", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def stop_master(client: options.SshClient, socket: str, destination: str, environ: Mapping[str, str]) -> None:
+    """Close the master on ``socket`` gently: it takes no more sessions and goes with its last one."""
+    from mtr.process.captured import ProgramTimeout, run_captured
+
+    try:
+        run_captured(
+            options.build_control_argv(client, socket, "stop", destination), env=environ, timeout_s=CHECK_TIMEOUT_S
+        )
+    except ProgramTimeout:
+        kill_master(socket)
+        return
+    forget_master(socket)
+
+
+def kill_master(socket: str) -> None:
+    """End the master recorded for ``socket`` at once, and its sessions with it; forget its files.
+
+    SIGKILL, because a master that is wedged must not hand on a session that it has queued
+    (a client killed first may still have its command started).
+    """
+    record = load_record(socket)
+    if record is not None and _is_master(record.pid, socket):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(record.pid, signal.SIGKILL)
+    forget_master(socket)
+
+
+def _is_master(pid: int, socket: str) -> bool:
+    """Tell whether ``pid`` is an ssh started on ``socket``: pids are reused, and a kill must not hit another.
+
+    ssh shows itself as ``ssh: SOCKET [mux]`` once it serves, and with its argv before.
+    """
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return socket.encode() in file.read()
+    except FileNotFoundError:
+        if os.path.exists("/proc/self/cmdline"):
+            return False
+    from mtr.process.captured import run_captured
+
+    shown = run_captured(["ps", "-p", str(pid), "-o", "args="]).stdout
+    return socket.encode() in shown
+
+
+def forget_master(socket: str) -> None:
+    """Remove the files of a master that has gone: socket, record, log, and what was learnt over it."""
+    folder, _, name = socket.rpartition("/")
+    for found in os.listdir(folder):
+        if found == name or (found.startswith(f"{name}.") and not found.endswith(".lock")):
+            remove_file(f"{folder}/{found}")
+
+
+def list_masters(runtime_dir: str) -> list[tuple[str, MasterRecord]]:
+    """Return every recorded master as (socket, record), the oldest first."""
+    found = []
+    for name in sorted(os.listdir(runtime_dir)):
+        socket = f"{runtime_dir}/{name.removesuffix('.json')}"
+        if name.endswith(".json") and (record := load_record(socket)):
+            found.append((socket, record))
+    return sorted(found, key=lambda pair: pair[1].opened_s)
+
+
+def collect_masters(runtime_dir: str) -> None:
+    """Remove the files of masters that have ended by themselves (idle, reboot, lost line)."""
+    for socket, record in list_masters(runtime_dir):
+        try:
+            os.kill(record.pid, 0)
+        except ProcessLookupError:
+            forget_master(socket)
+        except PermissionError as error:
+            raise MtrError(f"{socket} belongs to a process of somebody else") from error

@@ -1,0 +1,102 @@
+"""mtr's own files on this machine: the runtime directory, locks, atomic writes.
+
+The runtime directory holds sockets, masters' records and the logs of running sessions; it may vanish at any
+time (a reboot, a cleaner of /tmp) and is then made anew. It is ``$XDG_RUNTIME_DIR/mtr``, or ``/tmp/mtr-UID``
+where that is unset, too long for a socket, or holds characters that ssh or rsync would expand. It belongs to
+this user alone: mode 0700, no symlink, checked at each use, because /tmp is everybody's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+
+from mtr.errors import MtrError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_SOCKET_PATH_BYTES = 86
+"""ssh appends 17 characters while binding, and sun_path holds 104 on macOS, 108 on Linux (unix(7))."""
+
+SOCKET_NAME_BYTES = 20
+
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*\Z")
+
+
+def ensure_runtime_dir(environ: Mapping[str, str]) -> str:
+    """Return the runtime directory, made if missing.
+
+    Raises:
+        MtrError: somebody else owns it, or it is a symlink; nothing in it can be trusted then.
+    """
+    path = _resolve_runtime_dir(environ)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise MtrError(f"{path} is not a directory of yours", hint=f"ls -ld {path}, and remove it")
+    if found.st_mode & 0o077:
+        os.chmod(path, 0o700)
+    return path
+
+
+def _resolve_runtime_dir(environ: Mapping[str, str]) -> str:
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    path = f"{base}/mtr"
+    fits = len(path) + 1 + SOCKET_NAME_BYTES <= MAX_SOCKET_PATH_BYTES
+    if base and fits and _PLAIN_PATH.match(path) and os.path.isdir(base):
+        return path
+    return f"/tmp/mtr-{os.getuid()}"  # noqa: S108  ownership and mode are checked by the caller
+
+
+def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write ``data`` to ``path`` so that a reader sees the old or the new content, never a part."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        remove_file(temporary)
+        raise
+
+
+def remove_file(path: str) -> None:
+    """Remove ``path`` if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+@contextlib.contextmanager
+def hold_lock(path: str) -> Iterator[None]:
+    """Hold an exclusive lock on ``path`` among the processes of this machine; wait for it if need be.
+
+    The file goes when the lock is released. Whoever waited on the removed file notices that the path no
+    longer names it, and starts over.
+    """
+    import fcntl
+
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _names(path, descriptor):
+            break
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        remove_file(path)
+        os.close(descriptor)
+
+
+def _names(path: str, descriptor: int) -> bool:
+    """Tell whether ``path`` still names the open file ``descriptor``."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,115 @@
+"""What every sync engine has in common: list, plan, apply.
+
+An engine gets a connection and does not care how it was opened. It reports through values and a callback;
+it prints nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from mtr.sync.ignore import Rules, list_tree
+from mtr.sync.plan import Plan, build_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+
+class Connection(Protocol):
+    """What an engine needs of a connection; ``mtr.ssh`` has the real one."""
+
+    @property
+    def server_name(self) -> str:
+        """The server's name in the configuration, for messages."""
+
+    @property
+    def destination(self) -> str:
+        """The host part of an rsync destination."""
+
+    def rsync_shell(self) -> str:
+        """Return the value of rsync's ``-e``: the ssh command that attaches to the open connection."""
+
+    def ensure_remote_dir(self, remote_dir: str) -> None:
+        """Make ``remote_dir`` and its parents on the server where they are missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a transfer is: ``fraction`` from 0 to 1, ``rate_text`` in the engine's words (``1.20MB/s``)."""
+
+    fraction: float
+    bytes_done: int
+    rate_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One file that crossed the line: ``bytes_sent`` of it, of ``size_bytes`` in all."""
+
+    path: bytes
+    size_bytes: int
+    bytes_sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """The receipt of a sync.
+
+    ``files_total`` and ``bytes_total`` are the project, ``files_sent`` what was new or different;
+    ``bytes_sent`` is what crossed the line, or None where the engine could not tell; ``biggest`` holds the
+    files that cost most of it, largest first.
+    """
+
+    files_total: int
+    bytes_total: int
+    files_sent: int = 0
+    bytes_sent: int | None = 0
+    duration_s: float = 0.0
+    biggest: tuple[Transfer, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class BaseSyncer(ABC):
+    """An engine that brings a project to one server."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        rules: Rules | None = None,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Make an engine on ``connection``; ``on_progress`` is called from another thread."""
+        self.connection = connection
+        self.rules = rules or Rules()
+        self.on_progress = on_progress
+
+    def sync(self, local_dir: Path, remote_dir: str, exclude_list: Sequence[str] = ()) -> SyncResult:
+        """Bring the project at ``local_dir`` to ``remote_dir``, which is made where it is missing.
+
+        Raises:
+            ProjectError: there is no project to sync.
+            SyncError: not everything reached the server.
+        """
+        plan = self.plan(local_dir, remote_dir, exclude_list)
+        self.connection.ensure_remote_dir(remote_dir)
+        return self.apply(plan)
+
+    def plan(self, local_dir: Path, remote_dir: str, exclude_list: Sequence[str] = ()) -> Plan:
+        """Return what :meth:`sync` would do, touching nothing; ``exclude_list`` adds to the rules' own."""
+        rules = replace(self.rules, exclude=(*self.rules.exclude, *exclude_list))
+        listing = list_tree(local_dir, rules)
+        return build_plan(listing.entries, root=local_dir, remote_dir=remote_dir, warnings=listing.warnings)
+
+    @abstractmethod
+    def apply(self, plan: Plan) -> SyncResult:
+        """Do what ``plan`` says and return the receipt; the remote directory exists.
+
+        Files are replaced by rename, never in place. What vanished since it was planned is no error.
+
+        Raises:
+            SyncError: not everything reached the server.
+        """

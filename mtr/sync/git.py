@@ -1,0 +1,230 @@
+"""Asking git which files belong to a work tree.
+
+Owns how git is called: on the user's repository without touching its index, without running what its
+configuration names (file system monitors), without fetching; and, where there is no repository, with an empty
+``--git-dir`` of mtr's own, so that ``.gitignore`` files mean the same everywhere. Nothing is ever written into
+the user's tree.
+
+On disk: ``RUNTIME/no-repository.git`` (``HEAD``, ``objects/``, ``refs/``), shared by all runs, never changed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtr.sync.patterns import Pattern, render_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mtr.process.captured import Captured
+
+GITLINK_MODE = b"160000"
+
+_REPOSITORY_VARIABLES = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
+)
+"""What a hook or an alias of git exports about another repository (``git rev-parse --local-env-vars``)."""
+
+
+class GitFailed(Exception):
+    """git is there but did not do what it was asked; the text is its own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTree:
+    """Where git looks: ``directory``, and the place of it (``prefix``) within the work tree that git knows.
+
+    ``git_dir`` is set where git must take an empty repository for this directory; ``warning`` says why.
+    """
+
+    directory: bytes
+    prefix: bytes = b""
+    git_dir: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Paths below a work tree's directory: files, and directories that are repositories of their own."""
+
+    files: frozenset[bytes]
+    nested: frozenset[bytes]
+    warnings: tuple[str, ...] = ()
+
+
+def find_work_tree(directory: bytes) -> WorkTree:
+    """Return how git sees ``directory``: part of a repository, or of none.
+
+    A directory that the repository around it ignores is a project of its own: nobody means to sync nothing.
+    """
+    if not _is_below_git(directory):
+        return build_bare_tree(directory)
+    answer = _run_git(["rev-parse", "--is-inside-work-tree", "--show-prefix"], directory)
+    if answer.status:
+        words = _first_words(answer)
+        return build_bare_tree(directory, "" if "not a git repository" in words else words)
+    inside, _, prefix = answer.stdout.removesuffix(b"\n").partition(b"\n")
+    if inside != b"true" or (prefix and _is_ignored(directory)):
+        return build_bare_tree(directory)
+    return WorkTree(directory, prefix.removesuffix(b"/"))
+
+
+def build_bare_tree(directory: bytes, warning: str = "") -> WorkTree:
+    """Return a work tree around ``directory`` that has no repository: nothing in it is tracked."""
+    return WorkTree(directory, git_dir=_ensure_empty_git_dir(), warning=warning)
+
+
+def list_work_tree(tree: WorkTree, patterns: Sequence[Pattern], *, respect_gitignore: bool) -> Found:
+    """Return what git tracks or would track in ``tree``, less what ``patterns`` (seen from there) leave out.
+
+    git lists tracked files whatever is ignored; ``patterns`` are mtr's, and apply to tracked files too.
+
+    Raises:
+        GitFailed: git cannot read this repository.
+        MissingProgram: there is no git.
+    """
+    excludes = [f"--exclude={render_pattern(pattern, tree.prefix)}" for pattern in patterns]
+    standard = ["--exclude-standard"] if respect_gitignore else []
+    listed = _ask_git(["ls-files", "-t", "-s", "-c", "-o", "-z", *standard, *excludes], tree)
+    tracked, others, nested = parse_listing(listed.stdout)
+    if excludes and (tracked or nested):
+        excluded = set(_ask_git(["ls-files", "-c", "-i", "-z", *excludes], tree).stdout.split(b"\0"))
+        tracked, nested = tracked - excluded, nested - excluded
+    return Found(tracked | others, nested, _describe_trouble(tree, listed.stderr))
+
+
+def parse_listing(output: bytes) -> tuple[frozenset[bytes], frozenset[bytes], frozenset[bytes]]:
+    r"""Return tracked files, untracked files and nested repositories of ``git ls-files -t -s -c -o -z``.
+
+    A record is ``? PATH`` or ``TAG MODE OBJECT STAGE\tPATH``; a submodule has the mode of a gitlink, an
+    untracked repository a trailing slash.
+    """
+    tracked, others, nested = set[bytes](), set[bytes](), set[bytes]()
+    for record in output.split(b"\0"):
+        if record.startswith(b"? "):
+            (nested if record.endswith(b"/") else others).add(record[2:].rstrip(b"/"))
+        elif record:
+            mode, _, path = record[2:].partition(b"\t")
+            (nested if mode.startswith(GITLINK_MODE) else tracked).add(path)
+    return frozenset(tracked), frozenset(others), frozenset(nested)
+
+
+def match_patterns(paths: Iterable[bytes], patterns: Sequence[Pattern]) -> frozenset[bytes]:
+    """Return those of ``paths`` that ``patterns`` match, by git's rules but without looking at any file.
+
+    ``git check-ignore`` runs in an empty work tree, so each path is taken as a file and its parents as
+    directories; it refuses a path in a repository's own ``.git`` in no way.
+
+    Raises:
+        GitFailed, MissingProgram: as :func:`list_work_tree`.
+    """
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="match.", dir=_runtime_dir()) as scratch:
+        git_dir, work_tree = Path(scratch, "git"), Path(scratch, "tree")
+        _write_empty_git_dir(git_dir)
+        work_tree.mkdir()
+        (git_dir / "info").mkdir()
+        lines = (os.fsencode(_guard_line(render_pattern(pattern))) for pattern in patterns)
+        (git_dir / "info" / "exclude").write_bytes(b"".join(line + b"\n" for line in lines))
+        tree = WorkTree(os.fsencode(work_tree), git_dir=str(git_dir))
+        # The dot keeps git from reading a leading colon as pathspec magic.
+        stdin = b"".join(b"./" + path + b"\0" for path in paths)
+        arguments = ["check-ignore", "--no-index", "--stdin", "-z"]
+        answer = _ask_git(arguments, tree, stdin=stdin, config=f"core.excludesFile={os.devnull}", fine=(0, 1))
+    return frozenset(path[2:] for path in answer.stdout.split(b"\0") if path)
+
+
+def _guard_line(pattern: str) -> str:
+    """Return ``pattern`` as a line of a file, where a leading ``#`` would start a comment."""
+    return "\\" + pattern if pattern.startswith("#") else pattern
+
+
+def _is_below_git(directory: bytes) -> bool:
+    """Tell whether ``directory`` or a parent holds ``.git``; where none does, git need not be asked."""
+    place = os.path.realpath(directory)
+    while not os.path.lexists(os.path.join(place, b".git")):
+        parent = os.path.dirname(place)
+        if parent == place:
+            return False
+        place = parent
+    return True
+
+
+def _is_ignored(directory: bytes) -> bool:
+    return _run_git(["check-ignore", "-q", "--", "."], directory).status == 0
+
+
+def _ask_git(
+    arguments: Sequence[str], tree: WorkTree, *, stdin: bytes = b"", config: str = "", fine: tuple[int, ...] = (0,)
+) -> Captured:
+    options = ["-c", config] if config else []
+    if tree.git_dir:
+        options += [f"--git-dir={tree.git_dir}", "--work-tree=."]
+    answer = _run_git([*options, *arguments], tree.directory, stdin=stdin)
+    if answer.status not in fine:
+        raise GitFailed(_first_words(answer))
+    return answer
+
+
+def _run_git(arguments: Sequence[str], directory: bytes, *, stdin: bytes = b"") -> Captured:
+    from mtr.process.captured import run_captured
+
+    argv = ["git", "-c", "core.fsmonitor=false", *arguments]
+    return run_captured(argv, stdin=stdin, env=_build_environment(), cwd=Path(os.fsdecode(directory)))
+
+
+def _build_environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in _REPOSITORY_VARIABLES}
+    return kept | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def _first_words(answer: Captured) -> str:
+    lines = answer.stderr.decode(errors="replace").splitlines()
+    return lines[0] if lines else f"git exited with status {answer.status}"
+
+
+def _describe_trouble(tree: WorkTree, stderr: bytes) -> tuple[str, ...]:
+    """Return why there is no repository here, and what git could not read while it went on."""
+    lines = [line for line in stderr.decode(errors="replace").splitlines() if line]
+    return tuple(f"in {os.fsdecode(tree.directory)}, git: {line}" for line in [tree.warning, *lines] if line)
+
+
+def _runtime_dir() -> str:
+    from mtr.state import ensure_runtime_dir
+
+    return ensure_runtime_dir(os.environ)
+
+
+def _ensure_empty_git_dir() -> str:
+    place = Path(_runtime_dir(), "no-repository.git")
+    if not (place / "HEAD").exists():
+        _write_empty_git_dir(place)
+    return str(place)
+
+
+def _write_empty_git_dir(place: Path) -> None:
+    """Make the least that git takes for a repository (gitrepository-layout(5)); HEAD comes last."""
+    from mtr.state import write_atomic
+
+    for folder in ("objects", "refs"):
+        (place / folder).mkdir(parents=True, exist_ok=True)
+    write_atomic(str(place / "HEAD"), b"ref: refs/heads/none\n")

@@ -1,0 +1,87 @@
+"""What mtr itself says during a run: on stderr, prefixed ``mtr:``, and nothing in batch.
+
+Progress and receipts are for people: they need a terminal on stderr *and* on stdout, since a command whose
+output goes to a file or a program must leave nothing of mtr's beside it. Lines that say why something took
+long (a reconnection) are said always.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from mtr.errors import sanitize
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mtr.sync.base import Progress, SyncResult
+
+_BAR_WIDTH = 24
+_SHOW_AFTER_S = 0.3
+"""A sync shorter than this is over before a bar could be read."""
+
+_REDRAW_S = 0.05
+
+
+class Voice:
+    """Says things to the person at the terminal."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._verbose = verbose
+        self._interactive = not quiet and os.isatty(1) and os.isatty(2)
+        self._started_s = time.monotonic()
+        self._drawn_s = 0.0
+        self._drawn = False
+
+    def say(self, line: str) -> None:
+        """Print one line that the user must see."""
+        self._clear()
+        sys.stderr.write(f"mtr: {sanitize(line)}\n")
+        sys.stderr.flush()
+
+    def detail(self, line: str) -> None:
+        """Print one line for who asked with ``-v``."""
+        if self._verbose:
+            self.say(line)
+
+    def show_progress(self, progress: Progress) -> None:
+        """Draw how far a sync is, on a terminal only, over what was drawn before."""
+        now_s = time.monotonic()
+        if not self._interactive or now_s - self._started_s < _SHOW_AFTER_S or now_s - self._drawn_s < _REDRAW_S:
+            return
+        full = int(progress.fraction * _BAR_WIDTH)
+        bar = "━" * full + "─" * (_BAR_WIDTH - full)
+        done = render_bytes(progress.bytes_done)
+        sys.stderr.write(f"\r\x1b[Kmtr: sync {bar} {progress.fraction:4.0%}  {done}  {sanitize(progress.rate_text)}")
+        sys.stderr.flush()
+        self._drawn_s, self._drawn = now_s, True
+
+    def show_receipt(self, result: SyncResult, server_name: str) -> None:
+        """Print what a sync has brought over; nothing where it had nothing to do."""
+        self._clear()
+        for line in result.warnings:
+            self.say(line)
+        if result.files and (self._interactive or self._verbose):
+            self.say(render_receipt(result, server_name))
+
+    def _clear(self) -> None:
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            self._drawn = False
+
+
+def render_receipt(result: SyncResult, server_name: str) -> str:
+    """Return e.g. ``synced 3 files, 12 kB, to gpu-01 in 0.21 s``."""
+    files = "1 file" if result.files == 1 else f"{result.files:,} files"
+    return f"synced {files}, {render_bytes(result.bytes_total)}, to {server_name} in {result.duration_s:.2f} s"
+
+
+def render_bytes(count: int) -> str:
+    """Return ``count`` bytes in the largest unit of 1,000 that fits, as ``df -H`` does."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,115 @@
+#!/bin/sh
+# The gate: what stands on the server between the login and the user's command.
+#
+# It enters the project's directory, sets the environment, runs pre_cmd, runs the command, and reports its
+# exact status. It is sent whole with every run; nothing of it stays on the server. Lines that are comments
+# are not sent.
+#
+#   set -- RUN DIR SUB PAYLOAD SHELL PRE MODE ARGV...
+#
+#   RUN      random id of this run; this process shows as mtr-RUN in ps
+#   DIR      the project's directory here; ~ or ~/ at its start means $HOME
+#   SUB      directory below DIR to run in, or empty
+#   PAYLOAD  number of variables LC_MTR0, LC_MTR1 ... that carry the payload; x: XMODIFIERS carries it;
+#            f: the file ~/.mtr-in.RUN. It is sh text, encoded for printf %b: exports, and a set -- with
+#            the ARGV that was too long for the command line
+#   SHELL    what runs PRE and a MODE s command: auto (bash, else sh), a name or a path
+#   PRE      text of pre_cmd, or empty
+#   MODE     a: ARGV is an argument vector, executed as it is; s: its one word is text for SHELL
+#
+# When it refuses, it leaves the reason in ~/.mtr-no.RUN (a word, then the system's own words) and exits
+# 125. mtr looks there on that status only.
+#
+# Assumptions:
+# 1. Descriptor 9 is free: sshd closes everything above 2.
+# 2. The shell's own remarks (Killed, Terminated) are not the command's stderr: they go to /dev/null.
+# 3. A foreground subshell keeps stdin and the terminal's foreground group for the command; & would lose both.
+# 4. Traps set to : are reset to default in the subshell, so only the gate outlives the signal that ends the
+#    command, and can report it.
+
+mtr_run=$1 mtr_dir=$2 mtr_sub=$3 mtr_in=$4 mtr_shell=$5 mtr_pre=$6 mtr_mode=$7
+shift 7
+exec 9>&2 2>/dev/null
+
+no() {
+  { printf '%s\n' "$@" >"$HOME/.mtr-no.$mtr_run"; } || printf 'mtr: %s\n' "$@" >&9
+  exit 125
+}
+
+case $mtr_in in
+  0) mtr_text= ;;
+  x) mtr_text=$XMODIFIERS; unset XMODIFIERS ;;
+  f) mtr_text=$(cat "$HOME/.mtr-in.$mtr_run"); rm -f "$HOME/.mtr-in.$mtr_run" ;;
+  *)
+    mtr_text='' mtr_i=0
+    while [ "$mtr_i" -lt "$mtr_in" ]; do
+      eval "mtr_text=\$mtr_text\$LC_MTR$mtr_i"
+      unset "LC_MTR$mtr_i"
+      mtr_i=$((mtr_i + 1))
+    done
+    ;;
+esac
+if [ "$mtr_in" != 0 ]; then
+  [ -n "$mtr_text" ] || no payload
+  eval "$(printf %b "$mtr_text")" || no payload
+fi
+
+case $mtr_dir in
+  \~) mtr_dir=$HOME ;;
+  \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;;
+esac
+mtr_dir=$mtr_dir${mtr_sub:+/$mtr_sub}
+[ -d "$mtr_dir" ] || mkdir -p -- "$mtr_dir" || no directory "$(mkdir -p -- "$mtr_dir" 2>&1)"
+cd -- "$mtr_dir" || no directory "$(cd -- "$mtr_dir" 2>&1 || exit)"
+
+# A terminal this server has never heard of (kitty, ghostty) would leave vim and less without one.
+case ${TERM-} in
+  '' | dumb | linux | vt100 | vt220 | xterm | xterm-color | xterm-256color | screen | screen-256color | tmux | tmux-256color) ;;
+  *)
+    if [ -t 0 ] && command -v infocmp >/dev/null; then
+      infocmp "$TERM" >/dev/null || export TERM=xterm-256color
+    fi
+    ;;
+esac
+
+if [ "$mtr_mode$mtr_pre" != a ]; then
+  if [ "$mtr_shell" = auto ]; then
+    mtr_shell='sh'
+    if command -v bash >/dev/null; then mtr_shell=bash; fi
+  fi
+  command -v "$mtr_shell" >/dev/null || no shell "$mtr_shell"
+  # bash takes SHLVL 0 with SSH_CLIENT set for a fresh login and reads .bashrc once more.
+  export SHLVL=1
+fi
+
+# PRE runs in the same shell as the command, so that what it activates stays active; what it prints is not
+# the command's output, and what it reads is not the command's input. If it fails or exits, the command
+# never starts.
+# shellcheck disable=SC2016  # expanded by the inner shell
+mtr_before='trap '\''mtr_s=$?; printf "%s\n" pre_cmd "$mtr_s" >"$HOME/.mtr-no.$1"; exit 125'\'' EXIT
+eval "$2" >&2 </dev/null && trap - EXIT || exit
+shift 2
+'
+if [ -n "$mtr_pre" ] && [ "$mtr_mode" = a ]; then
+  # shellcheck disable=SC2016
+  set -- "$mtr_shell" -c "$mtr_before"'exec "$@"' "$mtr_shell" "$mtr_run" "$mtr_pre" "$@"
+elif [ -n "$mtr_pre" ]; then
+  # shellcheck disable=SC2016
+  set -- "$mtr_shell" -c "$mtr_before"'eval "$1"' "$mtr_shell" "$mtr_run" "$mtr_pre" "$1"
+elif [ "$mtr_mode" = s ]; then
+  set -- "$mtr_shell" -c "$1"
+fi
+
+trap : INT QUIT TERM HUP
+# exec finds the program and never a builtin of this shell: mtr echo -n is /bin/echo -n, as an argv means.
+(
+  exec 2>&9 9>&-
+  case $1 in
+    -*) "$@" ;;
+    *) exec "$@" ;;
+  esac
+)
+mtr_s=$?
+# ksh reports death by signal n as 256+n, everyone else as 128+n.
+[ "$mtr_s" -le 255 ] || mtr_s=$((mtr_s - 128))
+exit "$mtr_s"

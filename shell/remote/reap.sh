@@ -1,0 +1,101 @@
+#!/bin/sh
+# Ends every process of one run: sent over a second session when a run in batch is interrupted.
+#
+#   set -- HALF1 HALF2 SIGNAL
+#
+#   HALF1 HALF2  the run's id in two parts, so that this script's own argv does not match what it looks for
+#   SIGNAL       INT, TERM or HUP: what mtr itself received, sent first
+#
+# Prints "gone" when nothing of the run is left, "none" when no such run was found for 2 s, else "left" and
+# the pids.
+#
+# Assumptions:
+# 1. sshd makes the gate (mtr-ID) leader of a session and of a process group.
+# 2. A process belongs to the run if the gate is an ancestor, or if it shares a group with one that belongs;
+#    children that changed group or session are found through their parent. What was seen once still belongs
+#    after its parent has died.
+# 3. The leader is spared to the end: it reports the command's status.
+# 4. The signal goes once to each process, since a second Ctrl-C means something else to many programs. After
+#    2 s TERM follows, after 3 more KILL.
+# 5. A slim container may lack ps: /proc tells the same.
+
+MTR_ID=mtr-$1$2
+export MTR_ID
+mtr_signal=$3
+
+processes() {
+  ps -A -o pid= -o ppid= -o pgid= -o stat= -o args= 2>/dev/null && return
+  for mtr_p in /proc/[0-9]*; do
+    read -r mtr_stat <"$mtr_p/stat" || continue
+    # The name in parentheses may hold blanks and parentheses itself.
+    # shellcheck disable=SC2086
+    set -- ${mtr_stat##*) }
+    echo "${mtr_p#/proc/} $2 $3 $1 $(tr '\0' ' ' <"$mtr_p/cmdline")"
+  done 2>/dev/null
+}
+
+# Prints "leader PID" for the gate and "member PID" for everything else alive of the run.
+# The known pids come in the environment: an argument would put the id into awk's own argv.
+members() {
+  processes | MTR_KNOWN=$mtr_known awk '
+    BEGIN { n = split(ENVIRON["MTR_KNOWN"], k, " "); for (i = 1; i <= n; i++) known[k[i]] = 1 }
+    $4 ~ /^Z/ { next }
+    {
+      parent[$1] = $2; group[$1] = $3
+      if (index($0, ENVIRON["MTR_ID"]) && $1 == $3) { leader = $1; in_run[$1] = 1 }
+      else if (index($0, ENVIRON["MTR_ID"]) || $1 in known) in_run[$1] = 1
+    }
+    END {
+      do {
+        changed = 0
+        for (p in in_run) in_group[group[p]] = 1
+        for (p in parent)
+          if (!(p in in_run) && (parent[p] in in_run || group[p] in in_group)) { in_run[p] = 1; changed = 1 }
+      } while (changed)
+      if (leader) print "leader", leader
+      for (p in in_run) if (p != leader) print "member", p
+    }'
+}
+
+pause() { sleep 0.1 2>/dev/null || sleep 1; }
+
+mtr_known='' mtr_signalled=' ' mtr_tick=0 mtr_found=
+while :; do
+  mtr_leader='' mtr_alive=
+  # shellcheck disable=SC2046
+  set -- $(members)
+  while [ $# -gt 0 ]; do
+    if [ "$1" = leader ]; then mtr_leader=$2; else mtr_alive="$mtr_alive $2"; fi
+    shift 2
+  done
+  if [ -n "$mtr_leader$mtr_alive" ]; then
+    mtr_found=yes
+  elif [ -n "$mtr_found" ]; then
+    echo gone
+    exit
+  elif [ "$mtr_tick" -ge 20 ]; then
+    echo none
+    exit
+  fi
+  mtr_known="$mtr_known$mtr_alive"
+  case $mtr_tick in
+    20) mtr_signal=TERM mtr_signalled=' ' ;;
+    50) mtr_signal=KILL mtr_signalled=' ' ;;
+    60) mtr_alive="$mtr_alive $mtr_leader" mtr_signalled=' ' ;;
+    80)
+      echo "left $mtr_alive $mtr_leader"
+      exit 1
+      ;;
+  esac
+  for mtr_p in $mtr_alive; do
+    case $mtr_signalled in
+      *" $mtr_p "*) ;;
+      *)
+        kill -s "$mtr_signal" "$mtr_p" 2>/dev/null
+        mtr_signalled="$mtr_signalled$mtr_p "
+        ;;
+    esac
+  done
+  mtr_tick=$((mtr_tick + 1))
+  pause
+done
