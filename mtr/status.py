@@ -32,7 +32,7 @@ def load_statuses(directory: str | None, environ: Mapping[str, str]) -> list[Ser
     """Return the configured servers in order, then open connections to any other."""
     from mtr.config.load import load_config
     from mtr.config.project import find_project
-    from mtr.ssh.connection import load_masters
+    from mtr.ssh.inventory import load_masters
 
     config = load_config(find_project(Path(directory or ".").absolute()), environ)
     masters = {record.server_name: record for record in load_masters(environ)}

@@ -199,7 +199,7 @@ def dry_run(target: Target, command: Command, environ: Mapping[str, str], *, syn
     from mtr.ssh.connection import open_nothing
 
     connection = open_nothing(target.server, environ)
-    lines = [shlex.join(argv) for argv in connection.build_opening_argvs()]
+    lines = [shlex.join(argv) for argv in connection.sessions.build_opening_argvs()]
     if sync:
         from mtr.voice import Voice
 

@@ -35,8 +35,8 @@ def up(invocation: Invocation, server: str | None, directory: str | None) -> int
         needs_project=False,
     )
     connection = connect(target.server, os.environ, may_prompt=is_interactive(), says=Voice().say)
-    connection.check()
-    Voice().say(f"{connection.endpoint.label} is up")
+    connection.sessions.check()
+    Voice().say(f"{connection.label} is up")
     return 0
 
 
@@ -46,7 +46,7 @@ def up(invocation: Invocation, server: str | None, directory: str | None) -> int
 @click.pass_obj
 def down(invocation: Invocation, server: str | None, directory: str | None, everything: bool) -> int:
     """Close the connection to a server; commands that run over it are left to end."""
-    from mtr.ssh.connection import close_masters
+    from mtr.ssh.inventory import close_masters
     from mtr.workflow import load_target
 
     chosen = None

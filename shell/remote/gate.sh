@@ -100,9 +100,36 @@ elif [ "$mtr_mode" = s ]; then
   set -- "$mtr_shell" -c "$1"
 fi
 
+# Says what the shell's own exec would say with this script's name and line number in front of it.
+missing() {
+  printf 'mtr: %s: %s on the server\n' "$1" "$2" >&9
+  exit "$3"
+}
+
+# Leaves with 127 or 126 unless $1 is a program that exec will find. Runs in the command's subshell only,
+# since it changes IFS.
+find_program() {
+  case $1 in
+    */*)
+      [ -e "$1" ] || missing "$1" 'no such file' 127
+      if [ -d "$1" ] || [ ! -x "$1" ]; then missing "$1" 'not executable' 126; fi
+      return
+      ;;
+  esac
+  set -f
+  IFS=:
+  for mtr_d in $PATH; do
+    if [ -f "${mtr_d:-.}/$1" ] && [ -x "${mtr_d:-.}/$1" ]; then return; fi
+  done
+  missing "$1" 'command not found' 127
+}
+
 trap : INT QUIT TERM HUP
-# exec finds the program and never a builtin of this shell: mtr echo -n is /bin/echo -n, as an argv means.
+# exec runs the program and never a builtin of this shell: mtr echo -n is /bin/echo -n, as an argv means.
 (
+  find_program "$1"
+  set +f
+  unset IFS
   exec 2>&9 9>&-
   case $1 in
     -*) "$@" ;;

@@ -1,0 +1,48 @@
+# Everything a newcomer needs: `make demo` to see mtr work, `make test` to check it. `make` lists the rest.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: help setup fmt check test bench build demo clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+# Made anew only when what is to be installed changes.
+$(VENV)/.demo: pyproject.toml
+	@tests/make-venv "$(PYTHON)" "$(VENV)" '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	@tests/make-venv "$(PYTHON)" "$(VENV)" '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+setup: $(VENV)/.dev ## make the virtual environment with everything for development
+
+demo: $(VENV)/.demo ## see mtr work against a throwaway SSH server on this machine
+	@$(BIN)/mtr demo
+
+fmt: setup ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+check: setup ## lint, types, shell scripts, architecture
+	@tests/install-system-packages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	shellcheck -s sh $$(git ls-files 'shell/*.sh') tests/install-system-packages tests/make-venv .ci/run
+	$(BIN)/pytest -q tests/unit/test_architecture.py
+
+test: setup ## install what the tests need, and run them all
+	@tests/install-system-packages
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+build: setup ## build the wheel and the sdist into dist/
+	$(BIN)/python -m build --outdir dist
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
