@@ -7,6 +7,7 @@ nor values), or in a file for servers that accept none. An argv too long for a c
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from mtr.quoting import MAX_COMMAND_BYTES, build_remote_command, encode_script, quote_all, quote_posix
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VARIABLE_BYTES = 100_000
-"""One environment string holds less than 128 KiB (MAX_ARG_STRLEN, execve(2))."""
-
-MAX_VARIABLES = 2
-"""A multiplexing request over 256 KiB in all is refused, the command line included."""
+"""One environment string holds less than 128 KiB (MAX_ARG_STRLEN, execve(2)), and printf may be a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +53,21 @@ def build_gate_call(command: Command, payload: str) -> GateCall:
     """Return ``command`` as a call of the gate; ``payload`` is what the server takes: see ``MasterRecord``."""
     script = load_script("remote/gate.sh")
     exports = "".join(f"export {name}={quote_posix(value)}\n" for name, value in command.env.items())
-    direct = _build_line(command, script, command.argv, "0") if not exports else ""
-    if direct and len(direct) <= MAX_COMMAND_BYTES:
-        return GateCall(command.run_id, direct, {}, b"")
     line = _build_line(command, script, command.argv, "0")
-    if len(line) + 8 <= MAX_COMMAND_BYTES:
+    if len(line) > MAX_COMMAND_BYTES:
+        return _with_payload(command, script, (), f"{exports}set -- {quote_all(command.argv)}\n", payload)
+    if exports:
         return _with_payload(command, script, command.argv, exports, payload)
-    exports += f"set -- {quote_all(command.argv)}\n"
-    return _with_payload(command, script, (), exports, payload)
+    return GateCall(command.run_id, line, {}, b"")
 
 
 def _with_payload(command: Command, script: str, argv: tuple[str, ...], text: str, payload: str) -> GateCall:
     encoded = encode_script(text)
-    chunks = [encoded[i : i + VARIABLE_BYTES] for i in range(0, len(encoded), VARIABLE_BYTES)]
-    if payload == "LC_MTR" and len(chunks) <= MAX_VARIABLES:
-        variables = {f"LC_MTR{i}": chunk for i, chunk in enumerate(chunks)}
-        return GateCall(command.run_id, _build_line(command, script, argv, str(len(chunks))), variables, b"")
-    if payload == "XMODIFIERS" and len(chunks) == 1:
+    if payload == "LC_MTR" and len(encoded) <= VARIABLE_BYTES:
+        return GateCall(command.run_id, _build_line(command, script, argv, "v"), {"LC_MTR0": encoded}, b"")
+    if payload == "XMODIFIERS" and len(encoded) <= VARIABLE_BYTES:
         return GateCall(command.run_id, _build_line(command, script, argv, "x"), {"XMODIFIERS": encoded}, b"")
-    return GateCall(command.run_id, _build_line(command, script, argv, "f"), {}, encoded.encode())
+    return GateCall(command.run_id, _build_line(command, script, argv, "f"), {}, os.fsencode(text))
 
 
 def _build_line(command: Command, script: str, argv: tuple[str, ...], source: str) -> str:

@@ -10,9 +10,9 @@
 #   RUN      random id of this run; this process shows as mtr-RUN in ps
 #   DIR      the project's directory here; ~ or ~/ at its start means $HOME
 #   SUB      directory below DIR to run in, or empty
-#   PAYLOAD  number of variables LC_MTR0, LC_MTR1 ... that carry the payload; x: XMODIFIERS carries it;
-#            f: the file ~/.mtr-in.RUN. It is sh text, encoded for printf %b: exports, and a set -- with
-#            the ARGV that was too long for the command line
+#   PAYLOAD  where the payload is, sh text with exports and a set -- for an ARGV too long for the command
+#            line. 0: there is none; v, x: in LC_MTR0 or XMODIFIERS, encoded for printf %b; f: in the file
+#            ~/.mtr-in.RUN, as it is
 #   SHELL    what runs PRE and a MODE s command: auto (bash, else sh), a name or a path
 #   PRE      text of pre_cmd, or empty
 #   MODE     a: ARGV is an argument vector, executed as it is; s: its one word is text for SHELL
@@ -26,6 +26,8 @@
 # 3. A foreground subshell keeps stdin and the terminal's foreground group for the command; & would lose both.
 # 4. Traps set to : are reset to default in the subshell, so only the gate outlives the signal that ends the
 #    command, and can report it.
+# 5. exec finds a program and never a builtin, as POSIX says. mksh's exec prefers its builtins; on a server
+#    whose /bin/sh is mksh, echo and the like are those of the shell.
 
 mtr_run=$1 mtr_dir=$2 mtr_sub=$3 mtr_in=$4 mtr_shell=$5 mtr_pre=$6 mtr_mode=$7
 shift 7
@@ -37,22 +39,23 @@ no() {
 }
 
 case $mtr_in in
-  0) mtr_text= ;;
+  v) mtr_text=$LC_MTR0; unset LC_MTR0 ;;
   x) mtr_text=$XMODIFIERS; unset XMODIFIERS ;;
-  f) mtr_text=$(cat "$HOME/.mtr-in.$mtr_run"); rm -f "$HOME/.mtr-in.$mtr_run" ;;
-  *)
-    mtr_text='' mtr_i=0
-    while [ "$mtr_i" -lt "$mtr_in" ]; do
-      eval "mtr_text=\$mtr_text\$LC_MTR$mtr_i"
-      unset "LC_MTR$mtr_i"
-      mtr_i=$((mtr_i + 1))
-    done
+  *) mtr_text= ;;
+esac
+case $mtr_in in
+  v | x)
+    [ -n "$mtr_text" ] || no payload
+    eval "$(printf %b "$mtr_text")" || no payload
+    ;;
+  f)
+    mtr_text=$HOME/.mtr-in.$mtr_run
+    [ -f "$mtr_text" ] || no payload
+    # shellcheck disable=SC1090
+    . "$mtr_text" || no payload
+    rm -f "$mtr_text"
     ;;
 esac
-if [ "$mtr_in" != 0 ]; then
-  [ -n "$mtr_text" ] || no payload
-  eval "$(printf %b "$mtr_text")" || no payload
-fi
 
 case $mtr_dir in
   \~) mtr_dir=$HOME ;;
