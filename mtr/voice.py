@@ -62,7 +62,7 @@ class Voice:
         self._clear()
         for line in result.warnings:
             self.say(line)
-        if result.files and (self._interactive or self._verbose):
+        if result.files_sent and (self._interactive or self._verbose):
             self.say(render_receipt(result, server_name))
 
     def _clear(self) -> None:
@@ -72,9 +72,10 @@ class Voice:
 
 
 def render_receipt(result: SyncResult, server_name: str) -> str:
-    """Return e.g. ``synced 3 files, 12 kB, to gpu-01 in 0.21 s``."""
-    files = "1 file" if result.files == 1 else f"{result.files:,} files"
-    return f"synced {files}, {render_bytes(result.bytes_total)}, to {server_name} in {result.duration_s:.2f} s"
+    """Return e.g. ``synced 3 files (12 kB) to gpu-01 in 0.21 s``."""
+    files = "1 file" if result.files_sent == 1 else f"{result.files_sent:,} files"
+    sent = "" if result.bytes_sent is None else f" ({render_bytes(result.bytes_sent)})"
+    return f"synced {files}{sent} to {server_name} in {result.duration_s:.2f} s"
 
 
 def render_bytes(count: int) -> str:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from mtr.config.model import Config, Server
     from mtr.config.project import Project
     from mtr.process.captured import Captured
-    from mtr.ssh.connection import Command, Connection
+    from mtr.ssh.connection import Connection
+    from mtr.ssh.gate import Command
     from mtr.sync.base import BaseSyncer, SyncResult
     from mtr.voice import Voice
 
@@ -106,7 +107,8 @@ def build_command(target: Target, words: Sequence[str], env: Mapping[str, str]) 
     Raises:
         ConfigError: ``pre_cmd`` for a shell that does not speak POSIX sh.
     """
-    from mtr.ssh.connection import Command, new_run_id
+    from mtr.ssh.connection import new_run_id
+    from mtr.ssh.gate import Command
 
     server = target.server
     if server.pre_cmd and os.path.basename(server.shell) not in POSIX_SHELLS:
@@ -201,9 +203,10 @@ def dry_run(target: Target, command: Command, environ: Mapping[str, str], *, syn
     connection = open_nothing(target.server, environ)
     lines = [shlex.join(argv) for argv in connection.sessions.build_opening_argvs()]
     if sync:
-        from mtr.voice import Voice
+        from mtr.sync.plan import Plan
+        from mtr.sync.rsync import build_rsync_argv
 
-        lines.append(shlex.join(build_syncer(connection, target, Voice(quiet=True)).build_argv(target.remote_dir)))
+        lines.append(shlex.join(build_rsync_argv(Plan(target.project.root, target.remote_dir, ()), connection)))
     lines.append(shlex.join(connection.build_foreground_argv(connection.build_call(command), tty=tty)))
     place = f"{target.remote_dir}/{target.subdir}".rstrip("/")
     lines.append(f"# on {target.server.name}, in {place}: {_render_words(command)}")

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mtr import __version__
 from mtr.command_line import OPTIONS, Invocation
 from mtr.errors import EXIT_INTERRUPTED, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 VERBS = {
     "run": ("", "Run a command, spelt out: mtr run [OPTIONS] -- CMD."),
@@ -77,10 +82,10 @@ def _invoke(command: click.Command, invocation: Invocation) -> int:
     return result if isinstance(result, int) else 0
 
 
-def take(*names: str) -> Any:
+def take(*names: str) -> Callable[[F], F]:
     """Return a decorator that gives a verb the options ``names`` of the common table."""
 
-    def decorate(function: Any) -> Any:
+    def decorate(function: F) -> F:
         for option in reversed([o for o in OPTIONS if o.name in names]):
             is_flag = not option.metavar
             function = click.option(

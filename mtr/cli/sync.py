@@ -32,6 +32,6 @@ def sync(invocation: Invocation, server: str | None, directory: str | None, quie
     )
     connection = connect(target.server, os.environ, may_prompt=is_interactive(), says=voice.say)
     result = sync_project(connection, target, voice)
-    if not result.files:
+    if not result.files_sent:
         voice.detail(f"{connection.server_name} is up to date")
     return 0

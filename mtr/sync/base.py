@@ -32,6 +32,9 @@ class Connection(Protocol):
     def rsync_shell(self) -> str:
         """Return the value of rsync's ``-e``: the ssh command that attaches to the open connection."""
 
+    def attempt_rsync(self, run_once: Callable[[str], int]) -> int:
+        """Call ``run_once`` with the value of ``-e`` for a session, again while that session never opened."""
+
     def ensure_remote_dir(self, remote_dir: str) -> None:
         """Make ``remote_dir`` and its parents on the server where they are missing."""
 
@@ -102,7 +105,9 @@ class BaseSyncer(ABC):
         """Return what :meth:`sync` would do, touching nothing; ``exclude_list`` adds to the rules' own."""
         rules = replace(self.rules, exclude=(*self.rules.exclude, *exclude_list))
         listing = list_tree(local_dir, rules)
-        return build_plan(listing.entries, root=local_dir, remote_dir=remote_dir, warnings=listing.warnings)
+        # rsync 3.5 distrusts links on the way to the source, so the way is resolved here.
+        root = local_dir.resolve()
+        return build_plan(listing.entries, root=root, remote_dir=remote_dir, warnings=listing.warnings)
 
     @abstractmethod
     def apply(self, plan: Plan) -> SyncResult:

@@ -144,7 +144,7 @@ def match_patterns(paths: Iterable[bytes], patterns: Sequence[Pattern]) -> froze
         work_tree.mkdir()
         (git_dir / "info").mkdir()
         lines = (os.fsencode(_guard_line(render_pattern(pattern))) for pattern in patterns)
-        (git_dir / "info" / "exclude").write_bytes(b"".join(line + b"\n" for line in lines))
+        (git_dir / "info" / "exclude").write_bytes(b"".join(line + b"\r\n" for line in lines))
         tree = WorkTree(os.fsencode(work_tree), git_dir=str(git_dir))
         # The dot keeps git from reading a leading colon as pathspec magic.
         stdin = b"".join(b"./" + path + b"\0" for path in paths)
@@ -154,7 +154,10 @@ def match_patterns(paths: Iterable[bytes], patterns: Sequence[Pattern]) -> froze
 
 
 def _guard_line(pattern: str) -> str:
-    """Return ``pattern`` as a line of a file, where a leading ``#`` would start a comment."""
+    """Return ``pattern`` as a line of a file, where a leading ``#`` would start a comment.
+
+    The line is to end in CR LF: git takes one CR off, which would else be a last one of the pattern's own.
+    """
     return "\\" + pattern if pattern.startswith("#") else pattern
 
 

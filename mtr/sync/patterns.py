@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from mtr.sync.wildmatch import DIRECTORIES, compile_part, split_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _GLOB_SPECIAL = re.compile(rb"[\\*?\[]")
-_DIRECTORIES = b"**"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ def parse_ignore_file(data: bytes, directory: bytes = b"") -> tuple[Pattern, ...
 
 
 def parse_patterns(lines: Iterable[str]) -> tuple[Pattern, ...]:
-    """Return the patterns of a list in the configuration; they speak about the project's root."""
+    """Return the patterns of a list in the configuration: the lines of an ignore file at the project's root."""
     import os
 
-    return tuple(_parse_lines(map(os.fsencode, lines), b""))
+    return parse_ignore_file(os.fsencode("\n".join(lines)))
 
 
 def _parse_lines(lines: Iterable[bytes], directory: bytes) -> Iterator[Pattern]:
@@ -75,7 +75,7 @@ def _parse_pattern(line: bytes) -> Pattern:
 def _anchor(pattern: Pattern, directory: bytes) -> Pattern:
     """Return ``pattern``, as written in ``directory``, anchored at the root."""
     body = pattern.body
-    body = body.removeprefix(b"/") if b"/" in body else _DIRECTORIES + b"/" + body
+    body = body.removeprefix(b"/") if b"/" in body else DIRECTORIES + b"/" + body
     return replace(pattern, body=_join(escape_glob(directory), body))
 
 
@@ -97,7 +97,7 @@ def render_pattern(pattern: Pattern, directory: bytes = b"") -> str:
     import os
 
     body = pattern.body
-    name = body.removeprefix(_DIRECTORIES + b"/")
+    name = body.removeprefix(DIRECTORIES + b"/")
     floats = not directory and name != body and b"/" not in name
     text = name if floats else b"/" + _join(escape_glob(directory), body)
     return os.fsdecode(b"!" * pattern.negated + text + b"/" * pattern.dir_only)
@@ -115,54 +115,36 @@ def relocate_patterns(patterns: Iterable[Pattern], directory: bytes) -> tuple[Pa
 
 
 def _relocate(pattern: Pattern, names: list[bytes]) -> Iterator[Pattern]:
-    states = {tuple(pattern.body.split(b"/"))}
-    for name in names:
-        states = {after for state in states for after in _consume(state, name)}
-    for state in sorted(states):
-        if state:
-            yield replace(pattern, body=b"/".join(state))
-
-
-def _consume(components: tuple[bytes, ...], name: bytes) -> Iterator[tuple[bytes, ...]]:
-    """Yield what can remain of ``components`` once they have matched the directory ``name``."""
-    if not components:
-        return
-    head, tail = components[0], components[1:]
-    if len(head) > 1 and not head.strip(b"*"):
-        # `**` stands for any number of directories, none included; at the end it needs at least one name.
-        yield components
-        yield from _consume(tail, name) if tail else [()]
-    elif _matches_name(head, name):
-        yield tail
+    for parts in sorted(_consume_all(pattern, names)):
+        if parts:
+            yield replace(pattern, body=b"/".join(parts))
 
 
 def matches_path(pattern: Pattern, path: bytes, *, is_dir: bool) -> bool:
     """Tell whether ``pattern`` matches ``path`` itself, not only a parent of it."""
     if pattern.dir_only and not is_dir:
         return False
-    components = tuple(pattern.body.split(b"/"))
-    if len(components) == 2 and components[0] == _DIRECTORIES:
-        return _matches_name(components[1], path.rpartition(b"/")[2])
-    states = {components}
-    for name in path.split(b"/"):
+    parts = split_parts(pattern.body)
+    if len(parts) == 2 and parts[0] == DIRECTORIES:
+        return parts[1] == DIRECTORIES or bool(compile_part(parts[1]).fullmatch(path.rpartition(b"/")[2]))
+    return () in _consume_all(pattern, path.split(b"/"))
+
+
+def _consume_all(pattern: Pattern, names: list[bytes]) -> set[tuple[bytes, ...]]:
+    """Return what can remain of the pattern's parts once they have matched ``names``: ``()`` is a full match."""
+    states = {split_parts(pattern.body)}
+    for name in names:
         states = {after for state in states for after in _consume(state, name)}
-    return () in states
+    return states
 
 
-def _matches_name(component: bytes, name: bytes) -> bool:
-    if not _GLOB_SPECIAL.search(component):
-        return component == name
-    expression = _compile_component(component)
-    return expression is not None and expression.match(name.decode("latin-1") + "/") is not None
-
-
-@lru_cache(maxsize=256)
-def _compile_component(component: bytes) -> re.Pattern[str] | None:
-    from pathspec.patterns.gitignore import GitIgnorePatternError
-    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
-
-    try:
-        expression, _ = GitIgnoreSpecPattern.pattern_to_regex("/" + component.decode("latin-1") + "/")
-    except GitIgnorePatternError:
-        return None
-    return re.compile(expression) if expression else None
+def _consume(parts: tuple[bytes, ...], name: bytes) -> Iterator[tuple[bytes, ...]]:
+    if not parts:
+        return
+    head, tail = parts[0], parts[1:]
+    if head == DIRECTORIES:
+        # It stands for any number of directories, none included; at the end it needs at least one name.
+        yield parts
+        yield from _consume(tail, name) if tail else [()]
+    elif compile_part(head).fullmatch(name):
+        yield tail

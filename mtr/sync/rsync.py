@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mtr.errors import MissingProgram, SyncError
+from mtr.errors import SyncError
 from mtr.sync.base import BaseSyncer, SyncResult
-from mtr.sync.rsync_output import OutputReader, explain_failure, parse_stats
+from mtr.sync.rsync_output import TRANSFER_FORMAT, OutputReader, explain_failure
 
 if TYPE_CHECKING:
     from mtr.sync.base import Connection
@@ -32,13 +32,20 @@ FILES_VANISHED = 24
 _BASE_OPTIONS = (
     "-lptz",  # links as links, permissions, times, compressed; owner and group stay the server's
     "--omit-dir-times",  # git and mtr know no directories' times
-    # A directory that somebody on the server moved to a larger disk, leaving a link, must stay that link.
-    "--keep-dirlinks",
     f"--partial-dir={PARTIAL_DIR}",
     "--from0",
     "--files-from=-",
 )
-_PROBED_OPTIONS = ("-s", "--ignore-missing-args", "--info=progress2", "--stats", "--out-format=mtr:%b:%l:%n")
+_PROBED_OPTIONS = (
+    "-s",  # the remote path reaches rsync there past the login shell
+    "--ignore-missing-args",  # what vanished since it was listed
+    # A directory that somebody on the server moved to a larger disk, leaving a link, must stay that link. From
+    # rsync 3.5 on it follows only links that stay below the remote directory, and fails on others.
+    "--keep-dirlinks",
+    "--info=progress2",
+    "--stats",
+    f"--out-format={TRANSFER_FORMAT}",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +78,13 @@ def _accepts(options: tuple[str, ...]) -> bool:
     return run_captured(["rsync", *options, "--version"], env=build_environment()).status == 0
 
 
-def build_rsync_argv(plan: Plan, connection: Connection, features: Features | None = None) -> list[str]:
-    """Return rsync's argv for ``plan``; the file list goes to its stdin."""
+def build_rsync_argv(
+    plan: Plan, connection: Connection, features: Features | None = None, *, shell: str | None = None
+) -> list[str]:
+    """Return rsync's argv for ``plan``; the file list goes to its stdin.
+
+    ``shell`` is the value of ``-e`` for one session; left out, it is what ``--dry-run`` shows.
+    """
     features = features or Features()
     remote = render_remote_dir(plan.remote_dir)
     if not features.protects_arguments:
@@ -80,12 +92,18 @@ def build_rsync_argv(plan: Plan, connection: Connection, features: Features | No
 
         remote = quote_posix(remote)
     source, destination = f"{plan.root}/", f"{_bracket_host(connection.destination)}:{remote}"
-    return ["rsync", *_BASE_OPTIONS, *features.options, "-e", connection.rsync_shell(), "--", source, destination]
+    chosen = shell or connection.rsync_shell()
+    return ["rsync", *_BASE_OPTIONS, *features.options, "-e", chosen, "--", source, destination]
 
 
 def build_file_list(plan: Plan) -> bytes:
-    """Return what rsync reads with ``--from0 --files-from``: every path of ``plan``, ended by NUL."""
-    return b"".join(entry.path + b"\0" for entry in plan.upload)
+    """Return what rsync reads with ``--from0 --files-from``: every path of ``plan``, ended by NUL.
+
+    ``#`` and ``;`` start comments in the list even so; a leading slash, which rsync drops, keeps them names.
+    (``./`` would do too, but then the mode of the root itself travels.)
+    """
+    paths = (entry.path for entry in plan.upload)
+    return b"".join((b"/" if path[:1] in {b"#", b";"} else b"") + path + b"\0" for path in paths)
 
 
 def render_remote_dir(remote_dir: str) -> str:
@@ -98,10 +116,11 @@ def render_remote_dir(remote_dir: str) -> str:
     """
     if remote_dir.startswith("~") and remote_dir != "~" and not remote_dir.startswith("~/"):
         raise SyncError(f"remote_dir {remote_dir}: only ~/ is understood", hint="mtr config show")
-    path = remote_dir.removeprefix("~").lstrip("/") if remote_dir.startswith("~") else remote_dir
-    path = path.rstrip("/") or ("/" if remote_dir.startswith("/") else ".")
-    path = path if path.startswith("/") else f"./{path.removeprefix('./')}"
-    return path.rstrip("/") + "/"
+    if remote_dir.startswith("/"):
+        return remote_dir.rstrip("/") + "/"
+    path = remote_dir.removeprefix("~").strip("/").removeprefix("./")
+    # The dot keeps a leading dash from being an option, and a colon from naming a host.
+    return f"./{path}/" if path not in {"", "."} else "./"
 
 
 def _bracket_host(destination: str) -> str:
@@ -123,28 +142,31 @@ class RsyncSyncer(BaseSyncer):
         """Upload what ``plan`` lists and rsync finds new or different; see :meth:`BaseSyncer.apply`."""
         from mtr.process.captured import stream
 
+        if not plan.upload:
+            return SyncResult(files_total=0, bytes_total=0, warnings=plan.warnings)
         started_s = time.monotonic()
         reader = OutputReader(self.on_progress)
-        if plan.upload:
-            status = stream(
-                build_rsync_argv(plan, self.connection, probe_features()),
-                on_stdout=reader.feed,
-                on_stderr=reader.feed_error,
-                stdin=build_file_list(plan),
-                env=build_environment(),
+        features, names = probe_features(), build_file_list(plan)
+
+        def run_once(shell: str) -> int:
+            argv = build_rsync_argv(plan, self.connection, features, shell=shell)
+            return stream(
+                argv, on_stdout=reader.feed, on_stderr=reader.feed_error, stdin=names, env=build_environment()
             )
-            if status not in {0, FILES_VANISHED}:
-                raise explain_failure(status, reader.errors, self.connection.server_name, plan.remote_dir)
+
+        status = self.connection.attempt_rsync(run_once)
+        if status not in {0, FILES_VANISHED}:
+            raise explain_failure(status, reader.errors, self.connection.server_name, plan.remote_dir)
         return _build_result(plan, reader, time.monotonic() - started_s)
 
 
 def _build_result(plan: Plan, reader: OutputReader, duration_s: float) -> SyncResult:
-    stats = parse_stats(reader.text) if plan.upload else None
+    stats = reader.stats()
     return SyncResult(
         files_total=len(plan.upload),
         bytes_total=plan.bytes_total,
-        files_sent=stats.files_sent if stats else 0,
-        bytes_sent=stats.bytes_sent if stats else 0,
+        files_sent=stats.files_sent if stats else reader.files_sent,
+        bytes_sent=stats.bytes_sent if stats else None,
         duration_s=duration_s,
         biggest=reader.biggest(),
         warnings=plan.warnings,

@@ -1,9 +1,8 @@
 """Walking the tree oneself: for forced includes, and to decide the ignore rules where there is no git.
 
-The globs of names are then matched by ``pathspec``, which differs from git in rare cases (odd brackets,
-backslashes), and nothing is known about what is tracked: a tracked file that an ignore file matches is left
-out, the user's global ignore file and ``.git/info/exclude`` are not read, a nested repository is a directory
-like any other.
+Patterns then mean what they mean to git, but nothing is known about repositories: a tracked file that an
+ignore file matches is left out, the user's global ignore file and ``.git/info/exclude`` are not read, a nested
+repository is a directory like any other.
 """
 
 from __future__ import annotations

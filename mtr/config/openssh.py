@@ -1,0 +1,118 @@
+"""The files of ssh_config(5) as ssh would read them, and the hosts that they name.
+
+Reads the user's ``~/.ssh/config``, the system's ``/etc/ssh/ssh_config`` and everything they include, without
+telling which blocks apply to a host: ssh itself decides that (``ssh -G``). What is missing or unreadable is left
+out, as ssh leaves it out.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from dataclasses import dataclass
+
+from mtr.config.model import home_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+SYSTEM_FILE = "/etc/ssh/ssh_config"
+MAX_INCLUDE_DEPTH = 16
+"""readconf.c, READCONF_MAX_DEPTH."""
+
+_LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*)")
+_WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[^\s"'\\])+""")
+_QUOTING = re.compile(r"""\\(["'\\ ])|["']""")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class SshConfigFile:
+    """A file that ssh reads; ``stat`` is (device, inode, size, mtime in ns, ctime in ns)."""
+
+    path: str
+    data: bytes
+    stat: tuple[int, int, int, int, int]
+
+
+def read_ssh_config_files(environ: Mapping[str, str], system_file: str = SYSTEM_FILE) -> tuple[SshConfigFile, ...]:
+    """Return every file of ssh's configuration, each once, in the order in which ssh meets them."""
+    home = home_dir(environ)
+    found: dict[str, SshConfigFile] = {}
+    for path in (f"{home}/.ssh/config", system_file):
+        _read_with_includes(path, os.path.dirname(path), _Place(home, environ, found), 0)
+    return tuple(found.values())
+
+
+def literal_hosts(files: Iterable[SshConfigFile]) -> tuple[str, ...]:
+    """Return the names on ``Host`` lines that are no patterns, each once, in order."""
+    names = (
+        name
+        for file in files
+        for keyword, words in _parse(file.data)
+        if keyword == "host"
+        for name in words
+        if not set(name) & set("*?!")
+    )
+    return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the expansion of a path depends on, and the files found so far by path."""
+
+    home: str
+    environ: Mapping[str, str]
+    found: dict[str, SshConfigFile]
+
+    def list_paths(self, pattern: str, base: str) -> list[str]:
+        """Return the files that an ``Include`` names: ``~``, ``${VAR}`` and globs expanded, sorted."""
+        text = _VARIABLE.sub(lambda part: self.environ.get(part[1], ""), pattern)
+        if text.startswith("~/"):
+            text = self.home + text[1:]
+        return sorted(glob.glob(os.path.join(base, text)))
+
+
+def _read_with_includes(path: str, base: str, place: _Place, depth: int) -> None:
+    if path in place.found or depth > MAX_INCLUDE_DEPTH:
+        return
+    file = _read(path)
+    if file is None:
+        return
+    place.found[path] = file
+    for keyword, words in _parse(file.data):
+        for pattern in words if keyword == "include" else ():
+            for included in place.list_paths(pattern, base):
+                _read_with_includes(included, base, place, depth + 1)
+
+
+def _read(path: str) -> SshConfigFile | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return None
+    with os.fdopen(descriptor, "rb") as stream:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        kept = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return SshConfigFile(path, stream.read(), kept)
+
+
+def _parse(data: bytes) -> Iterator[tuple[str, list[str]]]:
+    """Return each line's keyword, in lower case, and its arguments; comments and odd lines are left out."""
+    for line in os.fsdecode(data).splitlines():
+        matched = _LINE.match(line)
+        if matched is not None:
+            yield matched[1].lower(), list(_split(matched[2]))
+
+
+def _split(text: str) -> Iterator[str]:
+    """Return the words of a line: quotes group, a word that begins with ``#`` starts a comment (misc.c)."""
+    for word in _WORD.findall(text):
+        if word.startswith("#"):
+            return
+        yield _QUOTING.sub(lambda part: part[1] or "", word)

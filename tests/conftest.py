@@ -1,0 +1,95 @@
+"""Fixtures of every test: isolation from the real user, the lab's server and home, and the check at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab.home import Home
+from tests.lab.processes import processes_mentioning, wait_until
+from tests.lab.sshd import SshServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LAB_DIRS: set[str] = set()
+"""Every directory that this process's lab has made; none may be left, nor a process that mentions one."""
+
+_STARTED_WITH = {path.name for path in Path("/tmp").glob("mtr-*")}
+
+
+@pytest.fixture(scope="session")
+def runtime_base() -> Iterator[Path]:
+    """A short directory for sockets: pytest's own paths are too long for one."""
+    path = Path(tempfile.mkdtemp(prefix="mtr-lab-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, runtime_base: Path) -> None:
+    """No test reads or writes what belongs to the user who runs it."""
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith(("MTR_", "XDG_", "SSH_", "GIT_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_base))
+    for name in ("CONFIG", "CACHE", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[SshServer]:
+    """One sshd for everything that does not need one of its own."""
+    with SshServer() as started:
+        _LAB_DIRS.add(str(started.dir))
+        yield started
+
+
+@pytest.fixture
+def make_server(server: SshServer) -> Iterator[Callable[..., SshServer]]:
+    """Start further servers, with lines of their own in sshd_config; they accept the same client key."""
+    made: list[SshServer] = []
+
+    def make(*lines: str) -> SshServer:
+        made.append(SshServer(lines=lines, key_from=server).start())
+        _LAB_DIRS.add(str(made[-1].dir))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def home(server: SshServer) -> Iterator[Home]:
+    """A person who types mtr, with a home of their own."""
+    made = Home(server)
+    _LAB_DIRS.add(str(made.dir))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def project(home: Home) -> Path:
+    """A project of that person, configured for the user ``bash`` of the lab's server."""
+    return home.make_project()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """After the tests: no ssh, sshd or rsync process, no socket and no temporary file is left."""
+    yield
+    wait_until(lambda: not processes_mentioning(_LAB_DIRS), "every process of the lab to end")
+    left = [path for path in _LAB_DIRS if Path(path).exists()]
+    assert not left, f"directories left: {left}"
+    # Parallel workers have theirs; what mtr itself would make outside the lab belongs to nobody.
+    strays = {p.name for p in Path("/tmp").glob("mtr-*")} - _STARTED_WITH
+    strays = {name for name in strays if not name.startswith("mtr-lab-")}
+    assert not strays, f"made outside the lab: {strays}"
