@@ -117,7 +117,7 @@ class _Builder:
         return Server(
             name=name,
             hosts=_build_hosts(name, tree),
-            exclude=tuple(map(_plain, tree["exclude"])),
+            exclude=tuple(end.value for end in _additive(tree["exclude"])),
             env={key: end.text for key, end in _ends(_subtree(tree, "env"))},
             ssh_options=_build_ssh_options(_subtree(tree, "ssh_options")),
             **_build_password(own),
@@ -139,6 +139,10 @@ class _Builder:
 
 def _plain(end: object) -> Any:
     return end.value if isinstance(end, Sourced) else end
+
+
+def _additive(value: object) -> tuple[Sourced, ...]:
+    return value if isinstance(value, tuple) else ()
 
 
 def _ends(tree: Tree) -> list[tuple[str, Sourced]]:

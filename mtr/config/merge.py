@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from mtr.config.model import KeyPath, Position
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from mtr.config.model import KeyPath, Position
     from mtr.config.source import Source
 
 Tree = dict[str, "Tree | Sourced | tuple[Sourced, ...]"]

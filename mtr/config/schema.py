@@ -1,7 +1,7 @@
-"""The JSON Schema (draft 2020-12) of a configuration file: the one list of keys that exist.
+r"""The JSON Schema (draft 2020-12) of a configuration file: the one list of keys that exist.
 
 Editors read it for completion and descriptions, ``validate`` checks files with it. ``patternErrorMessage`` is
-an annotation of editors' own, which both show to the user. A pattern ends with ``(?![\\s\\S])``, since ``$``
+an annotation that editors know, and the words of our own message. A pattern ends with ``(?![\s\S])``, since ``$``
 would let a newline through at the end of the text.
 """
 
@@ -21,6 +21,7 @@ def _rule(pattern: str, message: str) -> dict[str, Any]:
 
 _LINE = _rule(rf"^[^\x00-\x08\x0a-\x1f\x7f]+{_END}", "must be one line of text without control characters")
 _TEXT = _rule(rf"^[^\x00]*{_END}", "must not hold a NUL character")
+
 HOST_PATTERN = rf"^(?!-){_NOT_SHELL}+{_END}"
 """ssh.c, valid_hostname(): what ssh itself takes for a host since OpenSSH 9.6; older ones hand it to a shell."""
 

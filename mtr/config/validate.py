@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from mtr.config.model import KeyPath, Position
 from mtr.config.remote_dir import find_template_flaw
 from mtr.config.schema import PASSWORD_KEYS, SCHEMA, SERVER_KEYS, SHARED_KEYS
 from mtr.config.source import Problem, Source, build_config_error, render_kind
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from jsonschema.exceptions import ValidationError
+
+    from mtr.config.model import KeyPath, Position
 
 _TYPES = {
     "string": "text",
@@ -50,14 +51,16 @@ def _find_schema_problems(source: Source) -> Iterator[Problem]:
 def _explain(error: ValidationError, source: Source) -> Iterable[Problem]:
     """Return what an error of the library means here: mostly one problem, for unknown keys one each."""
     path: KeyPath = tuple(error.absolute_path)
+    schema: Any = error.schema
+    instance: Any = error.instance
     if "propertyNames" in error.absolute_schema_path:
-        return [_at_key(source, (*path, str(error.instance)), error.schema["patternErrorMessage"])]
+        return [_at_key(source, (*path, str(instance)), schema["patternErrorMessage"])]
     if error.validator == "additionalProperties":
-        unknown = [key for key in error.instance if key not in error.schema["properties"]]
-        return [_at_key(source, (*path, k), _explain_unknown(k, path, error.schema["properties"])) for k in unknown]
+        unknown = [key for key in instance if key not in schema["properties"]]
+        return [_at_key(source, (*path, k), _explain_unknown(k, path, schema["properties"])) for k in unknown]
     if error.validator == "not":
-        first, second = error.validator_value["required"]
-        later = max((first, second), key=lambda key: _order(source.keys[(*path, key)]))
+        pair: Any = error.validator_value
+        later = max(pair["required"], key=lambda key: _order(source.keys[(*path, key)]))
         return [_at_key(source, (*path, later), f"only one of {', '.join(PASSWORD_KEYS)} may be set")]
     return [Problem(source.values[path], path, _explain_value(error))]
 
@@ -89,16 +92,17 @@ def find_close(word: str, known: Iterable[str]) -> str | None:
 
 def _explain_value(error: ValidationError) -> str:
     value: Any = error.validator_value
+    schema: Any = error.schema
     if error.validator == "type":
         return _explain_type(error.instance, [value] if isinstance(value, str) else value)
     if error.validator == "enum":
         close = find_close(str(error.instance), value)
         return f"must be one of {', '.join(value)}" + (f"; did you mean '{close}'?" if close else "")
     if error.validator in ("minimum", "maximum"):
-        return f"must be from {error.schema['minimum']} to {error.schema['maximum']}"
+        return f"must be from {schema['minimum']} to {schema['maximum']}"
     if error.validator == "minItems":
         return "must not be empty"
-    return str(error.schema["patternErrorMessage"])
+    return str(schema["patternErrorMessage"])
 
 
 def _explain_type(instance: object, wanted: list[str]) -> str:

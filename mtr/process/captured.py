@@ -123,11 +123,26 @@ def _find_program(name: str, env: Mapping[str, str] | None) -> str:
     return path
 
 
+class _Word(str):
+    """An argument that encodes as the file system's names do: ``sh`` fails on bytes that are not UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object, **__: object) -> bytes:
+        """Return the bytes that the argument had on the command line."""
+        return os.fsencode(str(self))
+
+
 def _start_and_wait(program: str, arguments: Sequence[str], options: dict[str, Any], timeout_s: float | None) -> int:
     """Run the program to its end. The timer is ours: that of ``sh`` lets every program end 0.1 s late."""
     import sh
 
-    running = sh.Command(program)(*arguments, **options)
+    try:
+        # As one list, whose items ``sh`` encodes as they are; single arguments it makes plain strings first.
+        running = sh.Command(program)([_Word(argument) for argument in arguments], **options)
+    except sh.ForkException as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise MtrError(f"cannot start {os.path.basename(program)}", detail=reason) from error
     expired = threading.Event()
 
     def expire() -> None:

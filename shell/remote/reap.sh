@@ -10,13 +10,15 @@
 # the pids.
 #
 # Assumptions:
-# 1. sshd makes the gate (mtr-ID) leader of a session and of a process group.
+# 1. sshd makes the gate (mtr-ID) leader of a session and of a process group. The gate and its subshells show as
+#    sh -c eval "$(printf %b "$1")" mtr-ID ...; on a machine that is its own server the ssh of the run shows the
+#    same words with a quote in front of mtr-ID, and is not one of its processes.
 # 2. A process belongs to the run if the gate is an ancestor, or if it shares a group with one that belongs;
 #    children that changed group or session are found through their parent. What was seen once still belongs
 #    after its parent has died.
 # 3. The leader is spared to the end: it reports the command's status.
 # 4. The signal goes once to each process, since a second Ctrl-C means something else to many programs. After
-#    2 s TERM follows, after 3 more KILL.
+#    2 s, or as soon as the command itself has ended, TERM follows for what is left, after 3 more KILL.
 # 5. A slim container may lack ps: /proc tells the same.
 
 MTR_ID=mtr-$1$2
@@ -38,12 +40,12 @@ processes() {
 # The known pids come in the environment: an argument would put the id into awk's own argv.
 members() {
   processes | MTR_KNOWN=$mtr_known awk '
-    BEGIN { n = split(ENVIRON["MTR_KNOWN"], k, " "); for (i = 1; i <= n; i++) known[k[i]] = 1 }
+    BEGIN { gate = "\")\" " ENVIRON["MTR_ID"] " "; n = split(ENVIRON["MTR_KNOWN"], k, " "); for (i = 1; i <= n; i++) known[k[i]] = 1 }
     $4 ~ /^Z/ { next }
     {
       parent[$1] = $2; group[$1] = $3
-      if (index($0, ENVIRON["MTR_ID"]) && $1 == $3) { leader = $1; in_run[$1] = 1 }
-      else if (index($0, ENVIRON["MTR_ID"]) || $1 in known) in_run[$1] = 1
+      if (index($0, gate) && $1 == $3) leader = $1
+      if (index($0, gate) || $1 in known) in_run[$1] = 1
     }
     END {
       do {
@@ -73,11 +75,12 @@ while :; do
   elif [ -n "$mtr_found" ]; then
     echo gone
     exit
-  elif [ "$mtr_tick" -ge 20 ]; then
+  elif [ "$mtr_tick" -ge 19 ]; then
     echo none
     exit
   fi
   mtr_known="$mtr_known$mtr_alive"
+  if [ -z "$mtr_leader" ] && [ "$mtr_tick" -gt 0 ] && [ "$mtr_tick" -lt 20 ]; then mtr_tick=20; fi
   case $mtr_tick in
     20) mtr_signal=TERM mtr_signalled=' ' ;;
     50) mtr_signal=KILL mtr_signalled=' ' ;;

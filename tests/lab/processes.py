@@ -56,8 +56,6 @@ def end_tree(pid: int) -> None:
     for member in family:
         with contextlib.suppress(ProcessLookupError):
             os.kill(member, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
     wait_until(lambda: not any(map(is_alive, family)), f"the end of {family}")
 
 

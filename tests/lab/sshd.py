@@ -66,7 +66,8 @@ class SshServer:
         shutil.copy("/etc/group", self.dir / "group")
         passwords = [f"{name}:{PASSWORD if name == PASSWORD_USER else 'x'}:sshd" for name in users]
         (self.dir / "passdb").write_text("\n".join(passwords) + "\n")
-        matrix = glob.glob("/usr/lib*/**/pam_wrapper/pam_matrix.so", recursive=True)[0]
+        places = [f"/usr/{lib}/pam_wrapper/pam_matrix.so" for lib in ("lib/*", "lib", "lib64")]
+        matrix = next(found for place in places for found in glob.glob(place))
         (self.dir / "pam").mkdir()
         rules = [f"{kind} required {matrix} passdb={self.dir}/passdb" for kind in ("auth", "account", "session")]
         for service in ("sshd", "other"):
@@ -130,6 +131,7 @@ Subsystem sftp internal-sftp
         """End the listener and every session of it; the files stay."""
         if self._process:
             end_tree(self._process.pid)
+            self._process.wait()
             self._process = None
 
     def close(self) -> None:

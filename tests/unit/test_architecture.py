@@ -31,7 +31,6 @@ HOMES = {
     "jsonschema": {"mtr.config"},
     "sh": {"mtr.process.captured"},
     "subprocess": set(),
-    "pathspec": {"mtr.sync"},
     "asyncssh": {"mtr.demo"},
     "paramiko": {"mtr.ssh", "mtr.sync"},
 }

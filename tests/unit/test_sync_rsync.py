@@ -10,6 +10,7 @@ from mtr.errors import SyncError
 from mtr.sync.rsync import Features, RsyncSyncer, build_file_list, build_rsync_argv, render_remote_dir
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -22,6 +23,9 @@ class Connection:
 
     def rsync_shell(self) -> str:
         return "ssh -F none -S /run/mtr/socket"
+
+    def attempt_rsync(self, run_once: Callable[[str], int]) -> int:
+        raise AssertionError(f"planning runs no rsync: {run_once}")
 
     def ensure_remote_dir(self, remote_dir: str) -> None:
         raise AssertionError(f"planning makes no {remote_dir} on a server")

@@ -40,6 +40,9 @@ class LocalServer:
     def rsync_shell(self) -> str:
         return str(self._ssh)
 
+    def attempt_rsync(self, run_once: Callable[[str], int]) -> int:
+        return run_once(self.rsync_shell())
+
     def ensure_remote_dir(self, remote_dir: str) -> None:
         (self.home / remote_dir.removeprefix("~/")).mkdir(parents=True, exist_ok=True)
 
