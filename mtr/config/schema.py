@@ -108,7 +108,7 @@ _SERVER: dict[str, Any] = {
     "properties": SERVER_KEYS,
     "additionalProperties": False,
     "allOf": [
-        {"not": {"required": pair}}
+        {"not": {"type": "object", "required": pair}}
         for pair in (
             ["password", "password_env"],
             ["password", "password_command"],

@@ -153,7 +153,9 @@ def _run_login(
         # The pipe's buffer holds any password, so nobody has to read before sshpass does.
         os.write(write_end, password.reveal().encode() + b"\n")
         os.close(write_end)
-        pid = start_detached(["sshpass", "-d", str(read_end), *argv], environ, keep=[read_end])
+        # When sshpass ends it hangs up its terminal, which kills an ssh that is just going into the background:
+        # nohup keeps it alive until it has left that terminal's session.
+        pid = start_detached(["sshpass", "-d", str(read_end), "nohup", *argv], environ, keep=[read_end])
     except MissingProgram as error:
         hint = f"install sshpass, or use a key for {endpoint.server_name}"
         raise MissingProgram("sshpass, which hands a password to ssh, is not installed here", hint=hint) from error

@@ -151,7 +151,7 @@ class Sessions:
         argv = options.build_master_argv(
             found.client, found.config, found.explicit, self.destination, self.socket, may_prompt=asks
         )
-        return [["sshpass", "-d", "FD", *argv] if asks else argv]
+        return [["sshpass", "-d", "FD", "nohup", *argv] if asks else argv]
 
     # -- sessions
 

@@ -86,7 +86,7 @@ class Home:
     def configure(self, root: Path, user: str = "bash", **more: object) -> None:
         """Write the project's configuration with one server ``lab``, and ``more`` keys for it."""
         keys: dict[str, object] = {"host": "127.0.0.1", "port": self.server.port, "user": user}
-        keys |= {"remote_dir": f"~/{root.name}"}
+        keys |= {"remote_dir": f"~/{self.dir.name}/{root.name}"}
         if user == PASSWORD_USER:
             keys["password"] = PASSWORD
         keys |= more
@@ -102,7 +102,7 @@ class Home:
 
     def remote(self, root: Path, user: str = "bash") -> Path:
         """Return where ``root`` lies on the server."""
-        return self.server.home_of(user) / root.name
+        return self.server.home_of(user) / self.dir.name / root.name
 
     def run_mtr(
         self,
