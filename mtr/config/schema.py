@@ -19,7 +19,9 @@ def _rule(pattern: str, message: str) -> dict[str, Any]:
     return {"pattern": pattern, "patternErrorMessage": message}
 
 
-_LINE = _rule(rf"^[^\x00-\x08\x0a-\x1f\x7f]+{_END}", "must be one line of text without control characters")
+_LINE = _rule(
+    rf"^[^\x00-\x08\x0a-\x1f\x7f]+{_END}", "must be one line of text, neither empty nor with control characters"
+)
 _TEXT = _rule(rf"^[^\x00]*{_END}", "must not hold a NUL character")
 
 HOST_PATTERN = rf"^(?!-){_NOT_SHELL}+{_END}"

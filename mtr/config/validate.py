@@ -38,7 +38,9 @@ def ensure_valid(source: Source) -> None:
     """
     problems = [*source.problems, *_find_schema_problems(source), *_find_further_problems(source)]
     if problems:
-        raise build_config_error(problems)
+        # The library walks sets; the order of the file makes it the anchor's own place that is named first.
+        ranks = {path: rank for rank, path in enumerate(source.values)}
+        raise build_config_error(sorted(problems, key=lambda p: ranks.get(p.path, 0)))
 
 
 def _find_schema_problems(source: Source) -> Iterator[Problem]:

@@ -25,7 +25,8 @@
 # 2. The shell's own remarks (Killed, Terminated) are not the command's stderr: they go to /dev/null.
 # 3. A foreground subshell keeps stdin and the terminal's foreground group for the command; & would lose both.
 # 4. Traps set to : are reset to default in the subshell, so only the gate outlives the signal that ends the
-#    command, and can report it.
+#    command, and can report it. HUP is not among them: when a terminal is lost, the kernel tells the gate, as
+#    the session's leader, and its death is what tells the foreground group.
 # 5. exec finds a program and never a builtin, as POSIX says. mksh's exec prefers its builtins; on a server
 #    whose /bin/sh is mksh, echo and the like are those of the shell.
 
@@ -127,7 +128,7 @@ find_program() {
   missing "$1" 'command not found' 127
 }
 
-trap : INT QUIT TERM HUP
+trap : INT QUIT TERM
 # exec runs the program and never a builtin of this shell: mtr echo -n is /bin/echo -n, as an argv means.
 (
   find_program "$1"
