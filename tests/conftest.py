@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -57,8 +58,8 @@ def make_server(server: SshServer) -> Iterator[Callable[..., SshServer]]:
     """Start further servers, with lines of their own in sshd_config; they accept the same client key."""
     made: list[SshServer] = []
 
-    def make(*lines: str) -> SshServer:
-        made.append(SshServer(lines=lines, key_from=server).start())
+    def make(*lines: str, accept_env: str = "LANG LC_*") -> SshServer:
+        made.append(SshServer(lines=lines, key_from=server, accept_env=accept_env).start())
         _LAB_DIRS.add(str(made[-1].dir))
         return made[-1]
 
@@ -86,7 +87,9 @@ def project(home: Home) -> Path:
 def _nothing_left() -> Iterator[None]:
     """After the tests: no ssh, sshd or rsync process, no socket and no temporary file is left."""
     yield
-    wait_until(lambda: not processes_mentioning(_LAB_DIRS), "every process of the lab to end")
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: not processes_mentioning(_LAB_DIRS), "every process of the lab to end", 10)
+    assert processes_mentioning(_LAB_DIRS) == {}
     left = [path for path in _LAB_DIRS if Path(path).exists()]
     assert not left, f"directories left: {left}"
     # Parallel workers have theirs; what mtr itself would make outside the lab belongs to nobody.

@@ -33,14 +33,16 @@ def free_port() -> int:
 class SshServer:
     """One sshd; a context manager. ``lines`` are added in front of its configuration, where the first value wins."""
 
-    def __init__(self, *, lines: tuple[str, ...] = (), key_from: SshServer | None = None) -> None:
+    def __init__(
+        self, *, lines: tuple[str, ...] = (), key_from: SshServer | None = None, accept_env: str = "LANG LC_*"
+    ) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix="mtr-lab-", dir="/tmp"))
         self.port = free_port()
         self.log = self.dir / "log"
         self.key = key_from.key if key_from else self._make_key("client")
         self._host_key = self._make_key("host")
         self._write_users()
-        self._write_config(lines)
+        self._write_config((*lines, f"AcceptEnv {accept_env}"))
         self._process: subprocess.Popen[bytes] | None = None
 
     def _make_key(self, name: str) -> Path:
@@ -89,7 +91,6 @@ KbdInteractiveAuthentication no
 PidFile none
 PrintMotd no
 PrintLastLog no
-AcceptEnv LANG LC_*
 MaxStartups 200
 Subsystem sftp internal-sftp
 """
