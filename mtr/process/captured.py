@@ -9,21 +9,21 @@ Statuses are as ``waitpid`` gives them: 0 to 255, or ``-n`` for death by signal 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shutil
 import signal
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mtr.errors import MissingProgram, MtrError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 ANY_STATUS = range(-64, 256)
+CHUNK_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,6 @@ class ProgramTimeout(MtrError):
     code = "program-timeout"
 
 
-class _Sink:
-    """A file-like object that hands every chunk to a callback: ``sh`` decodes nothing for it."""
-
-    def __init__(self, on_chunk: Callable[[bytes], None]) -> None:
-        self.write = on_chunk
-
-
 def run_captured(
     argv: Sequence[str],
     *,
@@ -62,9 +55,12 @@ def run_captured(
         MissingProgram: ``argv[0]`` is not installed.
         ProgramTimeout: it ran longer than ``timeout_s``; its process group was killed.
     """
-    out, err = io.BytesIO(), io.BytesIO()
-    status = _run(argv, out, err, stdin=stdin, env=env, timeout_s=timeout_s, cwd=cwd)
-    return Captured(status, out.getvalue(), err.getvalue())
+    out: list[bytes] = []
+    err: list[bytes] = []
+    status = stream(
+        argv, on_stdout=out.append, on_stderr=err.append, stdin=stdin, env=env, timeout_s=timeout_s, cwd=cwd
+    )
+    return Captured(status, b"".join(out), b"".join(err))
 
 
 def stream(
@@ -81,30 +77,14 @@ def stream(
 
     The callbacks run on threads of their own, one per stream. Raises as :func:`run_captured` does.
     """
-    return _run(argv, _Sink(on_stdout), _Sink(on_stderr), stdin=stdin, env=env, timeout_s=timeout_s, cwd=cwd)
-
-
-def _run(
-    argv: Sequence[str],
-    out: object,
-    err: object,
-    *,
-    stdin: bytes,
-    env: Mapping[str, str] | None,
-    timeout_s: float | None,
-    cwd: Path | None,
-) -> int:
-    with open(os.devnull, "rb") as null:
+    program = _find_program(argv[0], env)
+    with open(os.devnull, "rb") as null, _reading(on_stdout) as out, _reading(on_stderr) as err:
         options: dict[str, Any] = {
             # Bytes are fed by a thread that ends up to 0.1 s after the program; a file costs nothing.
             "_in": stdin or null,
+            # Pipes of our own: those of ``sh`` hold output back until 64 kB are there, or read byte by byte.
             "_out": out,
             "_err": err,
-            "_no_out": True,  # keep no second copy of the output in memory
-            "_no_err": True,
-            "_out_bufsize": 65_536,
-            "_err_bufsize": 65_536,
-            "_tty_out": False,
             "_ok_code": ANY_STATUS,
             "_bg": True,
             "_bg_exc": False,
@@ -112,7 +92,37 @@ def _run(
             "_cwd": cwd and str(cwd),
             "_env": dict(env) if env is not None else None,
         }
-        return _start_and_wait(_find_program(argv[0], env), argv[1:], options, timeout_s)
+        running = _start(program, argv[1:], options)
+        out.close()
+        err.close()
+        return _wait(running, program, timeout_s)
+
+
+@contextlib.contextmanager
+def _reading(on_chunk: Callable[[bytes], None]) -> Iterator[IO[bytes]]:
+    """Give the writing end of a pipe; hand over what comes out of it, and end when all of it has come.
+
+    An error in ``on_chunk`` does not stop the program: the rest is read and the error raised at the end.
+    """
+    read_end, write_end = os.pipe()
+    failures: list[BaseException] = []
+
+    def read() -> None:
+        while chunk := os.read(read_end, CHUNK_BYTES):
+            if not failures:
+                try:
+                    on_chunk(chunk)
+                except Exception as error:  # noqa: BLE001  raised below, on the caller's thread
+                    failures.append(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    with os.fdopen(write_end, "wb", buffering=0) as file:
+        thread.start()
+        yield file
+    thread.join()
+    os.close(read_end)
+    if failures:
+        raise failures[0]
 
 
 def _find_program(name: str, env: Mapping[str, str] | None) -> str:
@@ -133,16 +143,19 @@ class _Word(str):
         return os.fsencode(str(self))
 
 
-def _start_and_wait(program: str, arguments: Sequence[str], options: dict[str, Any], timeout_s: float | None) -> int:
-    """Run the program to its end. The timer is ours: that of ``sh`` lets every program end 0.1 s late."""
+def _start(program: str, arguments: Sequence[str], options: dict[str, Any]) -> Any:
     import sh
 
     try:
         # As one list, whose items ``sh`` encodes as they are; single arguments it makes plain strings first.
-        running = sh.Command(program)([_Word(argument) for argument in arguments], **options)
+        return sh.Command(program)([_Word(argument) for argument in arguments], **options)
     except sh.ForkException as error:
         reason = str(error).strip().splitlines()[-1]
         raise MtrError(f"cannot start {os.path.basename(program)}", detail=reason) from error
+
+
+def _wait(running: Any, program: str, timeout_s: float | None) -> int:
+    """Wait for the end. The timer is ours: that of ``sh`` lets every program end 0.1 s late."""
     expired = threading.Event()
 
     def expire() -> None:

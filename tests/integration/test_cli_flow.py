@@ -1,0 +1,114 @@
+"""The command line as a user meets it: help, version, verbs, dry run, the order of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.lab.home import Home
+
+
+def test_no_command_prints_help(home: Home) -> None:
+    """On stdout, status 0; outside any project too."""
+    for words in ([], ["--help"], ["run", "--help"]):
+        done = home.run_mtr(words, home.dir)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"Usage: mtr [OPTIONS] CMD [ARGS]..." in done.stdout
+
+
+def test_the_version_is_printed(home: Home) -> None:
+    """``mtr 0.1.0``."""
+    assert home.run_mtr(["--version"], home.dir).stdout.startswith(b"mtr 0.")
+
+
+def test_a_run_syncs_then_runs(home: Home, project: Path) -> None:
+    """An edit is there for the next run; a run without sync leaves the server's files as they are."""
+    assert home.run_mtr(["cat", "a.txt"], project).stdout == b"one\n"
+    (project / "a.txt").write_text("edited\n")
+    assert home.run_mtr(["--no-sync", "cat", "a.txt"], project).stdout == b"one\n"
+    assert home.run_mtr(["cat", "a.txt"], project).stdout == b"edited\n"
+
+
+def test_sync_alone_is_silent_in_batch(home: Home, project: Path) -> None:
+    """Nothing on stdout; nothing on stderr either where nobody looks."""
+    done = home.run_mtr(["sync"], project)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (home.remote(project) / "src" / "b.py").exists()
+    done = home.run_mtr(["sync", "-v"], project)
+    assert b"up to date" in done.stderr
+
+
+def test_a_terminal_sees_a_receipt(home: Home, project: Path) -> None:
+    """How much went where, once."""
+    child = home.spawn_mtr(["true"], project)
+    child.expect(r"mtr: synced 2 files \(\d+ B\) to lab in [0-9.]+ s\r\n")
+    child.expect_exact(__import__("pexpect").EOF)
+    child.close()
+
+
+def test_own_files_are_never_synced(home: Home, project: Path) -> None:
+    """``.mtr/`` stays here, whatever the rules say."""
+    home.configure(project, include=[".mtr/"])
+    (project / ".mtr" / "local.yaml").write_text("{}")
+    assert home.run_mtr(["true"], project).returncode == 0
+    assert not list((home.remote(project) / ".mtr").glob("*.yaml"))
+
+
+def test_a_dry_run_shows_the_commands_and_runs_nothing(home: Home, project: Path) -> None:
+    """Ssh and rsync as they would be started; values of the environment masked; no connection, no file."""
+    done = home.run_mtr(["--dry-run", "-e", "TOKEN=hunter2", "touch", "started"], project)
+    assert done.returncode == 0
+    lines = done.stdout.decode().splitlines()
+    assert any(" -M -N -f " in line for line in lines)
+    assert any(line.startswith("rsync ") for line in lines)
+    assert any("touch started" in line for line in lines)
+    assert "# with TOKEN=***" in lines
+    assert b"hunter2" not in done.stdout
+    assert not home.masters()
+    assert not home.remote(project).exists()
+
+
+def test_the_server_can_come_from_the_environment(home: Home, project: Path) -> None:
+    """MTR_SERVER, weaker than -s."""
+    done = home.run_mtr(["true"], project, environ={"MTR_SERVER": "nosuch"})
+    assert done.returncode == 125
+    assert b"nosuch" in done.stderr
+    assert home.run_mtr(["-s", "lab", "true"], project, environ={"MTR_SERVER": "nosuch"}).returncode == 0
+
+
+def test_reserved_words_are_said_to_be_so(home: Home, project: Path) -> None:
+    """A verb that is still to come is no remote program by accident."""
+    done = home.run_mtr(["doctor"], project)
+    assert done.returncode == 2
+    assert b"mtr -- doctor" in done.stderr
+
+
+def test_the_python_interface(home: Home, project: Path) -> None:
+    """``mtr.connect().run([...])`` returns status and bytes."""
+    import subprocess
+    import sys
+
+    script = (
+        "import mtr; r = mtr.connect('lab'); print(r.sync().files_sent); "
+        "d = r.run(['cat', 'a.txt']); print(d.status, d.stdout); print(r.run('exit 3').status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=project, env=home.environ, capture_output=True, check=False, text=True
+    )
+    assert done.stdout == "2\n0 b'one\\n'\n3\n", done.stderr
+
+
+def test_a_worktree_reads_the_main_worktrees_configuration(home: Home, project: Path) -> None:
+    """``git worktree add``: no configuration of its own, its own files."""
+    home.git(project, "add", "a.txt", "src")
+    home.git(project, "commit", "-qm", "x")
+    tree = home.dir / "p" / "tree"
+    home.git(project, "worktree", "add", "-q", str(tree))
+    (tree / "a.txt").write_text("in the worktree\n")
+    home.configure(project, remote_dir="~/{project}-{branch}")
+    done = home.run_mtr(["sh", "-c", "cat a.txt; pwd"], tree)
+    assert done.stdout.decode().splitlines() == ["in the worktree", f"{home.server.home_of('bash')}/tree-tree"], (
+        done.stderr
+    )

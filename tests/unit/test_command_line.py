@@ -1,0 +1,66 @@
+"""Parsing what stands behind ``mtr``."""
+
+from __future__ import annotations
+
+import pytest
+
+from mtr.cli.app import VERBS, render_help
+from mtr.command_line import OPTIONS, OWN_WORDS, parse_arguments
+from mtr.errors import UsageError
+
+
+def test_options_end_at_the_first_word() -> None:
+    """From the first word that is no option, everything is the remote command's."""
+    found = parse_arguments(["-s", "gpu", "--no-sync", "gcc", "-shared", "-s", "x.c", "--", "--tty"])
+    assert (found.server, found.sync, found.tty) == ("gpu", False, None)
+    assert found.words == ["gcc", "-shared", "-s", "x.c", "--", "--tty"]
+
+
+@pytest.mark.parametrize("words", [["-sgpu", "x"], ["-s", "gpu", "x"], ["--server=gpu", "x"], ["--server", "gpu", "x"]])
+def test_an_argument_is_attached_or_the_next_word(words: list[str]) -> None:
+    """As getopt_long does it."""
+    found = parse_arguments(words)
+    assert (found.server, found.words) == ("gpu", ["x"])
+
+
+def test_two_dashes_force_a_remote_program() -> None:
+    """``mtr -- sync`` runs a program called sync; without them it is mtr's own."""
+    assert parse_arguments(["--", "sync"]).own_word is None
+    assert parse_arguments(["sync"]).own_word == "sync"
+    assert parse_arguments(["run", "--no-sync", "--", "sync", "-x"]).words == ["sync", "-x"]
+    assert parse_arguments(["run", "sync"]).own_word is None
+
+
+def test_a_lone_dash_is_a_word() -> None:
+    """It is no option."""
+    assert parse_arguments(["-", "x"]).words == ["-", "x"]
+
+
+def test_environment_variables_are_checked() -> None:
+    """NAME=VALUE, repeated; the value may hold anything."""
+    assert parse_arguments(["-e", "A=b=c", "-e", "B=", "x"]).env == {"A": "b=c", "B": ""}
+    for wrong in ("A", "=x", "1A=x", "A B=x", "é=x"):
+        with pytest.raises(UsageError):
+            parse_arguments(["-e", wrong, "x"])
+
+
+@pytest.mark.parametrize("words", [["-x"], ["--nosuch", "y"], ["--tty=yes", "y"], ["-s"], ["-qv", "y"]])
+def test_an_unknown_option_is_an_error(words: list[str]) -> None:
+    """It never becomes part of the command."""
+    with pytest.raises(UsageError):
+        parse_arguments(words)
+
+
+def test_help_is_one_screen_and_names_everything() -> None:
+    """Every option and verb, in 80 columns and 40 lines, without tabs."""
+    text = render_help()
+    assert all(flag in text for option in OPTIONS for flag in option.flags)
+    assert all(verb in text for verb in VERBS)
+    assert len(text.splitlines()) <= 40
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_every_verb_is_one_of_the_frozen_words() -> None:
+    """A script's ``mtr WORD`` must not change its meaning later; no common program's name is among them."""
+    assert set(VERBS) <= OWN_WORDS
+    assert not OWN_WORDS & {"env", "view", "top", "watch", "test", "python", "make", "bash", "ls", "cat"}
