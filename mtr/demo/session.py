@@ -23,7 +23,7 @@ from mtr.process.spawn import is_ended, start_inherited
 from mtr.scripts import find_shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 CHUNK_BYTES = 65_536
 MAX_WAITING_BYTES = 1 << 20
@@ -46,7 +46,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._environ = environ
         self._running = running
         self._loop = asyncio.get_running_loop()
-        self._outputs: dict[int, int | None] = {}
+        self._outputs: dict[int, Callable[[bytes], None]] = {}
         self._input: int | None = None
         self._waiting = bytearray()
         self._eof = False
@@ -62,7 +62,9 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """Keep the channel."""
         self._chan = chan
 
-    def pty_requested(self, term_type: str, term_size: asyncssh.TermSize, term_modes: asyncssh.TermModes) -> bool:
+    def pty_requested(
+        self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Mapping[int, int]
+    ) -> bool:
         """Make a pseudo-terminal; its modes are the system's default, which an interactive client expects."""
         del term_type, term_modes
         self._terminal, self._slave = os.openpty()
@@ -99,13 +101,13 @@ class Session(asyncssh.SSHServerSession[bytes]):
         os.set_blocking(self._input, False)
         with _lend_stdio(stdin, stdout, stderr):
             self._pid = start_inherited(argv, self._build_environ(), own_session=True)
-        self._outputs = {out: None, err: asyncssh.EXTENDED_DATA_STDERR}
+        self._outputs = {out: self._chan.write, err: self._chan.write_stderr}
 
     def _start_on_terminal(self, argv: list[str], terminal: int, name: str) -> None:
         environ = {**self._build_environ(), "TERM": self._chan.get_terminal_type() or "dumb", "SSH_TTY": name}
         script = f"{find_shipped('shell')}/demo/terminal.sh"
         self._pid = start_inherited(["sh", script, name, *argv], environ, own_session=True)
-        self._outputs = {terminal: None}
+        self._outputs = {terminal: self._chan.write}
         self._input = os.dup(terminal)
 
     # -- from the client to the command
@@ -179,7 +181,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         except OSError:  # Linux reports the end of a terminal as EIO.
             data = b""
         if data:
-            self._chan.write(data, self._outputs[descriptor])
+            self._outputs[descriptor](data)
         else:
             self._close_output(descriptor)
             self._finish()

@@ -1,0 +1,84 @@
+"""Fit a logistic regression by gradient descent. Needs nothing but Python."""
+
+import json
+import math
+import os
+import platform
+import random
+import sys
+import time
+
+LEARNING_RATE = 0.05
+STEPS = 60
+POINTS = 400
+
+
+def make_points(seed=7):
+    """Return points (x, y, label): two clouds that overlap a little."""
+    chance = random.Random(seed)
+    points = []
+    for index in range(POINTS):
+        label = index % 2
+        center = 1.0 if label else -1.0
+        points.append((chance.gauss(center, 1.0), chance.gauss(center, 1.0) + 2.0, label))
+    return points
+
+
+def predict(weights, x, y):
+    """Return the probability of label 1."""
+    return 1 / (1 + math.exp(-(weights[0] * x + weights[1] * y + weights[2])))
+
+
+def measure(weights, points):
+    """Return (loss, accuracy)."""
+    loss = right = 0.0
+    for x, y, label in points:
+        guess = predict(weights, x, y)
+        loss -= math.log(max(guess if label else 1 - guess, 1e-12))
+        right += (guess > 0.5) == bool(label)
+    return loss / len(points), right / len(points)
+
+
+def step(weights, points):
+    """Return the weights after one step down the gradient."""
+    slope = [0.0, 0.0, 0.0]
+    for x, y, label in points:
+        error = predict(weights, x, y) - label
+        slope = [slope[0] + error * x, slope[1] + error * y, slope[2] + error]
+    return [weight - LEARNING_RATE * part / len(points) for weight, part in zip(weights, slope)]
+
+
+def paint(code, text):
+    """Colour text on a terminal."""
+    return f"\x1b[{code}m{text}\x1b[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+def show(number, loss):
+    """Draw the progress: one line that is redrawn on a terminal, a line every so often elsewhere."""
+    done = 24 * number // STEPS
+    bar = paint("32", "=" * done) + paint("2", "." * (24 - done))
+    line = f"step {number:3d}/{STEPS}  {bar}  loss {paint('33', f'{loss:.4f}')}"
+    if sys.stdout.isatty():
+        print(f"\r{line}", end="" if number < STEPS else "\n", flush=True)
+    elif number % 20 == 0:
+        print(line)
+
+
+def main():
+    """Train, show how it goes, and keep the result."""
+    print(f"training on {platform.node()}, in {os.getcwd()}")
+    started = time.perf_counter()
+    points, weights = make_points(), [0.0, 0.0, 0.0]
+    for number in range(1, STEPS + 1):
+        weights = step(weights, points)
+        if number % 5 == 0:
+            show(number, measure(weights, points)[0])
+    loss, accuracy = measure(weights, points)
+    os.makedirs("runs", exist_ok=True)
+    with open("runs/last.json", "w") as file:
+        json.dump({"learning_rate": LEARNING_RATE, "loss": loss, "accuracy": accuracy}, file)
+    print(f"accuracy {paint('1', f'{accuracy:.1%}')} after {time.perf_counter() - started:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
