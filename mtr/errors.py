@@ -29,7 +29,6 @@ from __future__ import annotations
 
 EXIT_FAILURE = 125
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 
 class MtrError(Exception):

@@ -10,7 +10,8 @@ import os
 import sys
 
 from mtr.command_line import Invocation, parse_arguments
-from mtr.errors import EXIT_INTERRUPTED, MtrError, render_error
+from mtr.errors import EXIT_FAILURE, MtrError, render_error
+from mtr.process.signals import Interrupted, raise_on_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,19 +20,25 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``mtr`` with ``arguments`` (default: this process's) and return its exit status."""
+    _open_missing_stdio()
     try:
-        status = _dispatch(parse_arguments(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()
+        with raise_on_signals():
+            status = _dispatch(parse_arguments(sys.argv[1:] if arguments is None else arguments))
+            sys.stdout.flush()
+            return status
     except MtrError as error:
         sys.stderr.write(render_error(error))
         return error.exit_status
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    except Interrupted as interrupted:
+        return interrupted.exit_status
     except BrokenPipeError:
-        # Nobody reads stdout any more (mtr servers | head): end as a filter does, without a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # Nobody reads stdout any more (mtr servers | head): end as a filter does.
+        _drop_stdout()
         return 128 + 13
-    return status
+    except OSError as error:
+        _drop_stdout()
+        sys.stderr.write(render_error(MtrError(f"{error.filename or 'output'}: {error.strerror}")))
+        return EXIT_FAILURE
 
 
 def _dispatch(invocation: Invocation) -> int:
@@ -42,3 +49,20 @@ def _dispatch(invocation: Invocation) -> int:
     from mtr.workflow import run
 
     return run(invocation, os.environ)
+
+
+def _open_missing_stdio() -> None:
+    """Open /dev/null where a standard stream is closed (``mtr CMD <&-``).
+
+    Otherwise the next file that mtr opens would become the command's stdin or stdout.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            while os.open(os.devnull, os.O_RDWR) < descriptor:
+                pass
+            setattr(sys, name, os.fdopen(descriptor, "r" if descriptor == 0 else "w"))
+
+
+def _drop_stdout() -> None:
+    """Let what is still buffered for stdout go nowhere: flushing it at exit would fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -76,7 +76,6 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
         MtrError: mtr itself failed; the command did not start, or its fate is unknown and the error says so.
     """
     from mtr.ssh.connection import connect
-    from mtr.ssh.foreground import Interrupted
     from mtr.voice import Voice
 
     voice = Voice(quiet=invocation.quiet, verbose=invocation.verbose)
@@ -85,13 +84,12 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
     command = build_command(target, invocation.words, invocation.env)
     if invocation.dry_run:
         return dry_run(target, command, environ, sync=invocation.sync, tty=tty)
-    try:
-        connection = connect(target.server, environ, may_prompt=tty, says=voice.say)
-        if invocation.sync:
-            sync(connection, target, voice)
-        return run_command(connection, command, tty=tty)
-    except Interrupted as interrupted:
-        return 128 + interrupted.signum
+    connection = connect(target.server, environ, may_prompt=tty, says=voice.say)
+    voice.detail(f"connected to {connection.label}")
+    if invocation.sync:
+        sync(connection, target, voice)
+    voice.detail(f"running in {target.remote_dir}/{target.subdir}".rstrip("/"))
+    return run_command(connection, command, tty=tty)
 
 
 def _wants_tty(invocation: Invocation) -> bool:

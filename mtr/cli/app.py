@@ -13,7 +13,7 @@ import click
 
 from mtr import __version__
 from mtr.command_line import OPTIONS, Invocation
-from mtr.errors import EXIT_INTERRUPTED, UsageError
+from mtr.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,8 +75,6 @@ def _invoke(command: click.Command, invocation: Invocation) -> int:
         result = command.main(arguments, prog_name=name, standalone_mode=False, obj=invocation)
     except click.exceptions.Exit as ended:
         return ended.exit_code
-    except click.Abort:
-        return EXIT_INTERRUPTED
     except click.ClickException as error:
         raise UsageError(error.format_message(), hint=f"{name} --help") from error
     return result if isinstance(result, int) else 0

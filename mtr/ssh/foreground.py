@@ -13,46 +13,18 @@ import signal
 import sys
 import time
 
+from mtr.process.signals import Interrupted
 from mtr.process.spawn import is_ended, start_inherited, wait_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import FrameType
-
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 LAST_WORDS_S = 3.0
 """How long ssh may still deliver output after the run on the server has ended."""
 
 # Leave the alternate screen; no mouse, focus or paste reports; cursor visible; plain colours: xterm's ctlseqs.
 _RESET_MODES = "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[0m\r\n"
-
-
-class Interrupted(BaseException):
-    """A signal asked mtr to end. Not an ``Exception``: nothing on the way may mistake it for a failure."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
-
-
-@contextlib.contextmanager
-def raise_on_signals() -> Iterator[None]:
-    """Turn INT, TERM and HUP into :class:`Interrupted`, but for those that were ignored before (nohup, ``&``)."""
-
-    def interrupt(signum: int, _frame: FrameType | None) -> None:
-        raise Interrupted(signum)
-
-    before = {number: signal.getsignal(number) for number in _ENDING}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -82,9 +54,9 @@ def run_foreground(
     ``on_interrupt(signum)`` ends the run on the server; then ssh gets ``LAST_WORDS_S`` and is ended too.
 
     Raises:
-        Interrupted: INT, TERM or HUP reached mtr; nothing of the run goes on here.
+        Interrupted: INT, TERM or HUP reached mtr (see ``raise_on_signals``); nothing of the run goes on here.
     """
-    with _stdio_restored(tty=tty), raise_on_signals():
+    with _stdio_restored(tty=tty):
         pid = start_inherited(argv, environ, own_session=not tty)
         try:
             with after(deadline_s, lambda: on_deadline(pid)):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.processes import processes_mentioning, wait_until
+from tests.lab.processes import end_tree, processes_mentioning, wait_until
+from tests.lab.relay import Relay
 from tests.lab.sshd import SHELLS
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ def test_a_reader_that_leaves_ends_the_run(home: Home, project: Path) -> None:
     """``mtr yes | head -1`` ends, and nothing goes on there."""
     mark = "yes-" + os.urandom(4).hex()
     done = subprocess.run(
-        ["bash", "-c", f'"$0" -m mtr --no-sync yes {mark} | head -1; echo "${{PIPESTATUS[0]}}"', os.sys.executable],  # type: ignore[attr-defined]
+        ["bash", "-c", f'"$0" -m mtr --no-sync yes {mark} | head -1; echo "${{PIPESTATUS[0]}}"', sys.executable],
         cwd=project,
         env=home.environ,
         capture_output=True,
@@ -176,3 +178,33 @@ def test_a_remote_process_that_ignores_everything_is_killed(home: Home, project:
     process.communicate(timeout=40)
     assert process.returncode == 130
     assert not processes_mentioning(["sleep 9753", "sleep\x009753"])
+
+
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_closed_and_nothing_else(home: Home, project: Path, redirection: str) -> None:
+    """``mtr CMD <&-``: the command sees the end of stdin, and no file of mtr's takes the place of a stream."""
+    line = f'"$0" -m mtr sh -c "cat; echo x; exit 3" {redirection}; echo "status=$?" >>status'
+    subprocess.run(["bash", "-c", line, sys.executable], cwd=project, env=home.environ, check=True, timeout=60)
+    assert (project / "status").read_text() == "status=3\n"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_sync_ends_it_and_starts_nothing(home: Home, project: Path, signum: signal.Signals) -> None:
+    """Rsync ends on both sides, the command never starts, and the next run has all of it."""
+    relay = Relay(home.server.port, delay_s=0.2)
+    try:
+        home.configure(project, port=relay.port)
+        (project / "big").write_bytes(os.urandom(30_000_000))
+        process = home.popen_mtr(["touch", "started"], project)
+        wait_until(lambda: any("rsync" in line for line in processes_mentioning([str(project)]).values()), "rsync")
+        process.send_signal(signum)
+        process.communicate(timeout=30)
+        assert process.returncode == 128 + signum
+        wait_until(lambda: not processes_mentioning([str(project)]), "rsync to end here")
+        assert not (home.remote(project) / "started").exists()
+        done = home.run_mtr(["sh", "-c", "wc -c <big"], project)
+        assert (done.returncode, done.stdout.strip()) == (0, b"30000000"), done.stderr
+    finally:
+        for pid in home.masters():
+            end_tree(pid)
+        relay.close()
