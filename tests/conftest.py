@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 _LAB_DIRS: set[str] = set()
 """Every directory that this process's lab has made; none may be left, nor a process that mentions one."""
 
-_STARTED_WITH = {path.name for path in Path("/tmp").glob("mtr-*")}
+_STRAY = Path(f"/tmp/mtr-{os.getuid()}")
+"""Where mtr would put its sockets if a test forgot to say where."""
+
+_STRAY_BEFORE = _STRAY.exists()
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +95,4 @@ def _nothing_left() -> Iterator[None]:
     assert processes_mentioning(_LAB_DIRS) == {}
     left = [path for path in _LAB_DIRS if Path(path).exists()]
     assert not left, f"directories left: {left}"
-    # Parallel workers have theirs; what mtr itself would make outside the lab belongs to nobody.
-    strays = {p.name for p in Path("/tmp").glob("mtr-*")} - _STARTED_WITH
-    strays = {name for name in strays if not name.startswith("mtr-lab-")}
-    assert not strays, f"made outside the lab: {strays}"
+    assert not _STRAY.exists() or _STRAY_BEFORE, f"{_STRAY}: mtr ran outside the lab"

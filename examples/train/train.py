@@ -10,7 +10,7 @@ import time
 
 LEARNING_RATE = 0.05
 STEPS = 60
-POINTS = 400
+POINTS = 4000
 
 
 def make_points(seed=7):
@@ -45,7 +45,7 @@ def step(weights, points):
     for x, y, label in points:
         error = predict(weights, x, y) - label
         slope = [slope[0] + error * x, slope[1] + error * y, slope[2] + error]
-    return [weight - LEARNING_RATE * part / len(points) for weight, part in zip(weights, slope)]
+    return [weight - LEARNING_RATE * part / len(points) for weight, part in zip(weights, slope, strict=True)]
 
 
 def paint(code, text):

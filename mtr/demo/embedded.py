@@ -47,7 +47,7 @@ async def _serve(directory: Path, environ: Mapping[str, str]) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     sessions: set[Session] = set()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    loop.add_signal_handler(signal.SIGCHLD, lambda: [session.reap() for session in tuple(sessions)])
+    loop.add_signal_handler(signal.SIGCHLD, _reap, sessions)
     listener = await asyncssh.listen(
         "127.0.0.1",
         0,
@@ -61,6 +61,11 @@ async def _serve(directory: Path, environ: Mapping[str, str]) -> None:
     write_ready(str(directory / "ready"), listener.get_port())
     await ended.wait()
     listener.close()
+
+
+def _reap(sessions: set[Session]) -> None:
+    for session in tuple(sessions):
+        session.reap()
 
 
 if __name__ == "__main__":

@@ -113,9 +113,7 @@ def _list_starters(kind: str, environ: Mapping[str, str]) -> list[Callable[[Stag
     return starters
 
 
-def _start_first(
-    starters: Sequence[Callable[[Stage], Server]], stage: Stage, proves: Callable[[], None]
-) -> Server:
+def _start_first(starters: Sequence[Callable[[Stage], Server]], stage: Stage, proves: Callable[[], None]) -> Server:
     for start in starters[:-1]:
         with contextlib.suppress(MtrError):
             return _start_proved(start, stage, proves)
@@ -131,7 +129,7 @@ def _start_proved(start: Callable[[Stage], Server], stage: Stage, proves: Callab
         stop_server(server)
         raise ServerFailed(
             f"{server.label} runs, but a login to it fails: {error.message}",
-            detail=f"{error.detail}\n{_read_log(stage)}".strip(),
+            detail=f"{error.detail}\n{read_log(stage)}".strip(),
             hint="mtr demo --server embedded",
         ) from error
     except BaseException:
@@ -219,11 +217,11 @@ def _wait_until_ready(stage: Stage) -> None:
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while not (stage.server / "ready").exists():
         if (stage.server / "ended").exists() or time.monotonic() > deadline_s:
-            raise ServerFailed("the throwaway server did not come up", detail=_read_log(stage))
+            raise ServerFailed("the throwaway server did not come up", detail=read_log(stage))
         time.sleep(0.01)
 
 
-def _read_log(stage: Stage) -> str:
+def read_log(stage: Stage) -> str:
     """Return the last words of the server."""
     try:
         return "\n".join((stage.server / "log").read_text(errors="replace").splitlines()[-8:])

@@ -13,26 +13,30 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtr.demo.programs import check_programs
-from mtr.demo.server import open_server
+from mtr.demo.server import open_server, read_log
 from mtr.demo.stage import HOST_ALIAS, open_stage
-from mtr.errors import EXIT_INTERRUPTED, MtrError
+from mtr.errors import MtrError
+from mtr.process.signals import Interrupted
 from mtr.process.spawn import is_ended, start_inherited, wait_for
-from mtr.ssh.foreground import Interrupted, raise_on_signals
+from mtr.ssh.connection import connect
+from mtr.ssh.master import kill_master, list_masters
+from mtr.state import ensure_runtime_dir
+from mtr.workflow import load_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mtr.demo.server import Server
     from mtr.demo.stage import Stage
 
-CHILD_GRACE_S = 10.0
-"""How long an interrupted run may take to end its processes on the server."""
+OWN_END_S = 0.5
+"""A run that the same Ctrl-C reached ends by itself; one that did not is told after this."""
 
-MASTERS_GONE_S = 5.0
+GRACE_S = 10.0
+"""How long a run may then take to end its processes on the server."""
 
 _EDITED = "train.py"
 _OLD, _NEW = "LEARNING_RATE = 0.05", "LEARNING_RATE = 0.8"
@@ -98,16 +102,122 @@ def run_demo(kind: str, environ: Mapping[str, str]) -> int:
 
     Raises:
         MissingProgram: this machine lacks ssh, rsync, or any server.
+        ServerFailed: no server came up that lets this user in.
         UnexpectedStatus: a run did not do what it must.
+        Interrupted: a signal ended the demo; everything has been cleaned up.
     """
     check_programs(environ)
     screen = Screen(colours=has_colours(environ))
-    try:
-        with raise_on_signals(), open_stage(environ) as stage, _masters_closed(stage):
-            with open_server(kind, stage, lambda: _prove_login(stage)) as server:
-                _introduce(screen, stage, server)
-                times_s = [_perform(screen, stage, number, act) for number, act in enumerate(ACTS, 1)]
-    except Interrupted as interrupted:
-        return 128 + interrupted.signum
-    _conclude(screen, times_s)
+    _conclude(screen, _play(screen, kind, environ))
     return 0
+
+
+def _play(screen: Screen, kind: str, environ: Mapping[str, str]) -> list[float]:
+    """Set the stage, perform every act, clear the stage; return how long each run took, in seconds."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stage = stack.enter_context(open_stage(environ))
+            server = stack.enter_context(open_server(kind, stage, lambda: _prove_login(stage)))
+            stack.callback(_close_masters, stage)
+            _introduce(screen, stage, server)
+            return [_perform(screen, stage, number, act) for number, act in enumerate(ACTS, 1)]
+        finally:
+            _ignore_signals()  # the clean-up, which comes now, is short
+
+
+def _ignore_signals() -> None:
+    """Let no further Ctrl-C interrupt; a handler of no effect, since programs would inherit SIG_IGN."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda _signum, _frame: None)
+
+
+def _prove_login(stage: Stage) -> None:
+    """Log in once and leave, so that the first act opens a connection as on any other day."""
+    try:
+        connect(load_target(str(stage.project), HOST_ALIAS, stage.environ, needs_project=True).server, stage.environ)
+    finally:
+        _close_masters(stage)
+
+
+def _close_masters(stage: Stage) -> None:
+    for socket, _ in list_masters(ensure_runtime_dir(stage.environ)):
+        kill_master(socket)
+
+
+def _introduce(screen: Screen, stage: Stage, server: Server) -> None:
+    screen.say()
+    screen.say(screen.bold("mtr: edit here, run there"))
+    screen.say()
+    screen.say(f"  here   {stage.project}, a small project")
+    screen.say(f"  there  127.0.0.1:{server.port}, {server.label} just for this demo")
+
+
+def _perform(screen: Screen, stage: Stage, number: int, act: Act) -> float:
+    """Perform one act and return how long its run took, in seconds."""
+    screen.say()
+    screen.say(screen.bold(f"{number}  {act.title}"))
+    if act.edits:
+        _edit(screen, stage)
+    screen.say(f"{screen.dim('$')} {screen.paint('36', f'mtr {shlex.join(act.words)}')}")
+    started_s = time.monotonic()
+    status = _run_mtr(stage, act.words)
+    took_s = time.monotonic() - started_s
+    if status != act.status:
+        raise _build_unexpected(act, status, stage)
+    end = f"exit status {status}, {took_s:.2f} s" if status else f"{took_s:.2f} s"
+    screen.say(screen.dim(f"-- {end}"))
+    return took_s
+
+
+def _edit(screen: Screen, stage: Stage) -> None:
+    """Change one line of the project and show it as a diff does."""
+    path = stage.project / _EDITED
+    path.write_text(path.read_text(encoding="utf-8").replace(_OLD, _NEW), encoding="utf-8")
+    screen.say(f"   {_EDITED}: {screen.paint('31', f'- {_OLD}')}")
+    screen.say(f"   {' ' * len(_EDITED)}  {screen.paint('32', f'+ {_NEW}')}")
+
+
+def _run_mtr(stage: Stage, words: Sequence[str]) -> int:
+    """Run the real mtr in the project and return its status.
+
+    Raises:
+        Interrupted: a signal reached the demo, or Ctrl-C the command on the server's terminal.
+    """
+    # -P: the project's own modules must not stand in for those of Python.
+    argv = [sys.executable, "-P", "-m", "mtr", "-C", str(stage.project), *words]
+    pid = start_inherited(argv, stage.environ)
+    try:
+        status = wait_for(pid)
+    except Interrupted:
+        _end_run(pid)
+        raise
+    if status == 128 + signal.SIGINT:
+        raise Interrupted(signal.SIGINT)
+    return status
+
+
+def _end_run(pid: int) -> None:
+    """Wait for an interrupted run to end; make it end if it does not."""
+    for number, patience_s in ((signal.SIGTERM, OWN_END_S), (signal.SIGKILL, GRACE_S)):
+        deadline_s = time.monotonic() + patience_s
+        while time.monotonic() < deadline_s:
+            if is_ended(pid) is not None:
+                return
+            time.sleep(0.01)
+        os.kill(pid, number)
+    wait_for(pid)
+
+
+def _build_unexpected(act: Act, status: int, stage: Stage) -> UnexpectedStatus:
+    message = f"mtr {shlex.join(act.words)} ended with status {status} instead of {act.status}"
+    return UnexpectedStatus(message, detail=read_log(stage), hint="mtr demo --server embedded")
+
+
+def _conclude(screen: Screen, times_s: Sequence[float]) -> None:
+    first_s, again_s = times_s[0], times_s[1]
+    screen.say()
+    screen.say(
+        f"First {first_s:.2f} s, then {again_s:.2f} s, on a connection that stays open. Nothing is left of the demo."
+    )
+    screen.say(f"With a server of your own: {screen.bold('mtr -s user@host CMD')}")

@@ -169,6 +169,8 @@ def _write_keys(stage: Stage) -> None:
 def _make_key(path: Path) -> None:
     from mtr.process.captured import run_captured
 
-    made = run_captured(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mtr demo", "-f", str(path)], timeout_s=30)
+    made = run_captured(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mtr demo", "-f", str(path)], timeout_s=30
+    )
     if made.status != 0:
         raise MtrError("ssh-keygen could not make a key", detail=(made.stderr or made.stdout).decode(errors="replace"))
