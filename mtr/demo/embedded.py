@@ -37,6 +37,10 @@ class _Login(asyncssh.SSHServer):
 
 def main(arguments: list[str]) -> None:
     """Serve until TERM."""
+    # The keeper starts the server in the background, where a shell without job control has both ignored (POSIX
+    # 2.11), and the programs of every session would inherit that.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     wanted = json.loads(Path(arguments[0]).read_text())
     environ = wanted["environ"] | {"SHELL": find_login_shell()}
     os.chdir(environ["HOME"])

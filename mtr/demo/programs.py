@@ -70,10 +70,14 @@ def has_embedded() -> bool:
     return importlib.util.find_spec("asyncssh") is not None
 
 
-def build_missing_server(environ: Mapping[str, str]) -> MissingProgram:
-    """Return the error for a machine that has neither server."""
-    install = render_install(["sshd"], environ.get("PATH"))
+def build_missing_server(kind: str, environ: Mapping[str, str]) -> MissingProgram:
+    """Return the error for a machine that lacks a server of ``kind`` (``sshd``, ``embedded`` or ``auto``)."""
+    install, pip = render_install(["sshd"], environ.get("PATH")), "pip install 'mtremote[demo]'"
+    if kind == "sshd":
+        return MissingProgram("sshd is not installed on this machine", hint=install)
+    if kind == "embedded":
+        return MissingProgram("the Python package asyncssh is not installed", hint=pip)
     return MissingProgram(
         "there is no SSH server to show it with: neither sshd nor the Python package asyncssh is installed",
-        hint=f"pip install 'mtremote[demo]', or: {install}",
+        hint=f"{pip}, or: {install}",
     )

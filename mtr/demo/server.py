@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from mtr.demo.stage import Stage
 
-READY_TIMEOUT_S = 10.0
+READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 """The keeper gives TERM 2 s and KILL 2 more; a loaded machine takes longer to answer."""
 
@@ -68,12 +68,21 @@ _PRIVSEP = re.compile(r"Missing privilege separation directory: (/\S+)")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that listens: ``label`` names its program for people, ``keeper_pid`` and ``lifeline`` end it."""
+    """A server that listens: ``kind`` is ``sshd`` or ``embedded``, ``keeper_pid`` and ``lifeline`` end it."""
 
-    label: str
+    kind: str
     port: int
     keeper_pid: int
     lifeline: int
+
+    @property
+    def label(self) -> str:
+        """What it is, for people."""
+        return "OpenSSH's sshd" if self.kind == "sshd" else "an SSH server in Python"
+
+    def hint_other(self) -> str:
+        """Return the command that tries the other kind."""
+        return f"mtr demo --server {'embedded' if self.kind == 'sshd' else 'sshd'}"
 
 
 class ServerFailed(MtrError):
@@ -109,15 +118,21 @@ def _list_starters(kind: str, environ: Mapping[str, str]) -> list[Callable[[Stag
     if kind in {"auto", "embedded"} and has_embedded():
         starters.append(_start_embedded)
     if not starters:
-        raise build_missing_server(environ)
+        raise build_missing_server(kind, environ)
     return starters
 
 
 def _start_first(starters: Sequence[Callable[[Stage], Server]], stage: Stage, proves: Callable[[], None]) -> Server:
-    for start in starters[:-1]:
-        with contextlib.suppress(MtrError):
+    """Return the first server that lets this user in; the error tells what was wrong with each."""
+    failed: list[MtrError] = []
+    for start in starters:
+        try:
             return _start_proved(start, stage, proves)
-    return _start_proved(starters[-1], stage, proves)
+        except MtrError as error:
+            failed.append(error)
+    earlier = [f"before: {error.message}\n{error.detail}" for error in failed[:-1]]
+    last = failed[-1]
+    raise ServerFailed(last.message, detail="\n".join([last.detail, *earlier]), hint=last.hint) from last
 
 
 def _start_proved(start: Callable[[Stage], Server], stage: Stage, proves: Callable[[], None]) -> Server:
@@ -130,7 +145,7 @@ def _start_proved(start: Callable[[Stage], Server], stage: Stage, proves: Callab
         raise ServerFailed(
             f"{server.label} runs, but a login to it fails: {error.message}",
             detail=f"{error.detail}\n{read_log(stage)}".strip(),
-            hint="mtr demo --server embedded",
+            hint=server.hint_other(),
         ) from error
     except BaseException:
         stop_server(server)
@@ -165,7 +180,7 @@ def _start_sshd(sshd: str, stage: Stage) -> Server:
         )
         try:
             keeper_pid, lifeline = _start_kept([sshd, "-D", "-e", "-f", str(config)], stage)
-            return Server("OpenSSH's sshd", port, keeper_pid, lifeline)
+            return Server("sshd", port, keeper_pid, lifeline)
         except ServerFailed as error:
             missing = _PRIVSEP.search(error.detail)
             if attempt == START_ATTEMPTS - 1:
@@ -189,7 +204,7 @@ def _start_embedded(stage: Stage) -> Server:
     (stage.server / "embedded.json").write_text(json.dumps(wanted))
     argv = [sys.executable, "-P", "-m", "mtr.demo.embedded", str(stage.server / "embedded.json")]
     keeper_pid, lifeline = _start_kept(argv, stage)
-    return Server("an SSH server in Python", int((stage.server / "ready").read_text()), keeper_pid, lifeline)
+    return Server("embedded", int((stage.server / "ready").read_text()), keeper_pid, lifeline)
 
 
 def _start_kept(argv: Sequence[str], stage: Stage) -> tuple[int, int]:
@@ -205,6 +220,9 @@ def _start_kept(argv: Sequence[str], stage: Stage) -> tuple[int, int]:
     lifeline = os.open(stage.server / "lifeline", os.O_RDWR | os.O_CLOEXEC)
     script = f"{find_shipped('shell')}/demo/keep.sh"
     keeper_pid = start_inherited(["sh", script, str(stage.dir), *argv], stage.environ, own_session=True)
+    # From now on programs inherit it: when the demo is killed, the run that it has started may end first, on
+    # a server and in directories that are still there. (ssh closes what it inherits, so no master holds it.)
+    os.set_inheritable(lifeline, True)
     try:
         _wait_until_ready(stage)
     except BaseException:

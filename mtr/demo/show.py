@@ -27,7 +27,7 @@ from mtr.state import ensure_runtime_dir
 from mtr.workflow import load_target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mtr.demo.server import Server
     from mtr.demo.stage import Stage
@@ -37,6 +37,8 @@ OWN_END_S = 0.5
 
 GRACE_S = 10.0
 """How long a run may then take to end its processes on the server."""
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _EDITED = "train.py"
 _OLD, _NEW = "LEARNING_RATE = 0.05", "LEARNING_RATE = 0.8"
@@ -117,17 +119,18 @@ def _play(screen: Screen, kind: str, environ: Mapping[str, str]) -> list[float]:
     with contextlib.ExitStack() as stack:
         try:
             stage = stack.enter_context(open_stage(environ))
-            server = stack.enter_context(open_server(kind, stage, lambda: _prove_login(stage)))
+            # After the server: without its connection a session there would be an orphan, which nobody finds.
             stack.callback(_close_masters, stage)
+            server = stack.enter_context(open_server(kind, stage, lambda: _prove_login(stage)))
             _introduce(screen, stage, server)
-            return [_perform(screen, stage, number, act) for number, act in enumerate(ACTS, 1)]
+            return [_perform(screen, stage, server, number) for number in range(1, len(ACTS) + 1)]
         finally:
             _ignore_signals()  # the clean-up, which comes now, is short
 
 
 def _ignore_signals() -> None:
     """Let no further Ctrl-C interrupt; a handler of no effect, since programs would inherit SIG_IGN."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda _signum, _frame: None)
 
@@ -153,8 +156,9 @@ def _introduce(screen: Screen, stage: Stage, server: Server) -> None:
     screen.say(f"  there  127.0.0.1:{server.port}, {server.label} just for this demo")
 
 
-def _perform(screen: Screen, stage: Stage, number: int, act: Act) -> float:
-    """Perform one act and return how long its run took, in seconds."""
+def _perform(screen: Screen, stage: Stage, server: Server, number: int) -> float:
+    """Perform act ``number``, counted from 1, and return how long its run took, in seconds."""
+    act = ACTS[number - 1]
     screen.say()
     screen.say(screen.bold(f"{number}  {act.title}"))
     if act.edits:
@@ -164,7 +168,7 @@ def _perform(screen: Screen, stage: Stage, number: int, act: Act) -> float:
     status = _run_mtr(stage, act.words)
     took_s = time.monotonic() - started_s
     if status != act.status:
-        raise _build_unexpected(act, status, stage)
+        raise _build_unexpected(act, status, stage, server)
     end = f"exit status {status}, {took_s:.2f} s" if status else f"{took_s:.2f} s"
     screen.say(screen.dim(f"-- {end}"))
     return took_s
@@ -186,15 +190,35 @@ def _run_mtr(stage: Stage, words: Sequence[str]) -> int:
     """
     # -P: the project's own modules must not stand in for those of Python.
     argv = [sys.executable, "-P", "-m", "mtr", "-C", str(stage.project), *words]
-    pid = start_inherited(argv, stage.environ)
+    pid = 0
     try:
+        with _signals_held():
+            pid = start_inherited(argv, stage.environ)
         status = wait_for(pid)
     except Interrupted:
-        _end_run(pid)
+        if pid:
+            _end_run(pid)
         raise
     if status == 128 + signal.SIGINT:
         raise Interrupted(signal.SIGINT)
     return status
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold back signals until the block is over: one between a program's start and its pid would leave it alone."""
+    held: list[int] = []
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda signum, _frame: held.append(signum))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held:
+        raise Interrupted(held[0])
 
 
 def _end_run(pid: int) -> None:
@@ -202,22 +226,25 @@ def _end_run(pid: int) -> None:
     for number, patience_s in ((signal.SIGTERM, OWN_END_S), (signal.SIGKILL, GRACE_S)):
         deadline_s = time.monotonic() + patience_s
         while time.monotonic() < deadline_s:
-            if is_ended(pid) is not None:
+            try:
+                ended = is_ended(pid)
+            except ChildProcessError:
+                return  # The signal came when its end had just been seen.
+            if ended is not None:
                 return
             time.sleep(0.01)
         os.kill(pid, number)
     wait_for(pid)
 
 
-def _build_unexpected(act: Act, status: int, stage: Stage) -> UnexpectedStatus:
+def _build_unexpected(act: Act, status: int, stage: Stage, server: Server) -> UnexpectedStatus:
     message = f"mtr {shlex.join(act.words)} ended with status {status} instead of {act.status}"
-    return UnexpectedStatus(message, detail=read_log(stage), hint="mtr demo --server embedded")
+    return UnexpectedStatus(message, detail=read_log(stage), hint=server.hint_other())
 
 
 def _conclude(screen: Screen, times_s: Sequence[float]) -> None:
     first_s, again_s = times_s[0], times_s[1]
     screen.say()
-    screen.say(
-        f"First {first_s:.2f} s, then {again_s:.2f} s, on a connection that stays open. Nothing is left of the demo."
-    )
+    screen.say(f"First {first_s:.2f} s, then {again_s:.2f} s, on a connection that stays open.")
+    screen.say("The server, its keys and its files are gone again.")
     screen.say(f"With a server of your own: {screen.bold('mtr -s user@host CMD')}")

@@ -7,8 +7,8 @@
 #         words; ended, the server's status once it has ended by itself
 #   ARGV  the server
 #
-# A line in the FIFO asks for the server's end. End of file means that the demo has been killed; then nobody else
-# is left to remove DIR, and it goes as well.
+# A line in the FIFO asks for the server's end. End of file means that the demo has been killed, and the last run
+# that it started has ended; then nobody else is left to remove DIR, and it goes as well.
 #
 # Assumptions:
 # 1. This is the leader of a session of its own: Ctrl-C on the demo's terminal reaches neither it nor the server.
