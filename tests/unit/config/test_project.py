@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mtr.config.load import load_config
 from mtr.config.project import Project, find_project
 from mtr.errors import ProjectError
-from tests.unit.config.workplace import Workplace
+
+if TYPE_CHECKING:
+    from tests.unit.config.workplace import Workplace
 
 
 def git(directory: Path, *arguments: str) -> str:

@@ -137,10 +137,12 @@ def test_a_byte_order_mark_is_no_content():
 
 
 def check(data: bytes) -> None:
+    complaint = f"{FILE}:"
     try:
         ensure_valid(parse_source(FILE, data))
     except ConfigError as error:
-        assert error.message.startswith(f"{FILE}:")
+        complaint = error.message
+    assert complaint.startswith(f"{FILE}:")
 
 
 YAML_PIECES = [
