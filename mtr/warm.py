@@ -7,6 +7,7 @@ traceback reaches a user for anything that they can cause.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from mtr.command_line import Invocation, parse_arguments
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``mtr`` with ``arguments`` (default: this process's) and return its exit status."""
     _open_missing_stdio()
+    # Whoever started mtr may ignore it; then no status of a program could be read.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         with raise_on_signals():
             status = _dispatch(parse_arguments(sys.argv[1:] if arguments is None else arguments))
@@ -37,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + 13
     except OSError as error:
         _drop_stdout()
-        sys.stderr.write(render_error(MtrError(f"{error.filename or 'output'}: {error.strerror}")))
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(render_error(MtrError(f"{where}{error.strerror}")))
         return EXIT_FAILURE
 
 

@@ -57,7 +57,7 @@ def load_target(
     from mtr.config.remote_dir import resolve_remote_dir
     from mtr.config.select import select_server
 
-    project = find_project(Path(directory or os.getcwd()))
+    project = find_project(Path(directory or _find_directory()))
     config = load_config(project, environ)
     chosen = select_server(config, server or environ.get("MTR_SERVER") or None, environ)
     if needs_project:
@@ -67,6 +67,14 @@ def load_target(
     remote_dir = resolve_remote_dir(chosen, project, environ)
     subdir = "" if str(project.subdir) == "." else str(project.subdir)
     return Target(project, config, chosen, remote_dir, subdir)
+
+
+def _find_directory() -> str:
+    """Return the current directory, which somebody may have removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        raise ProjectError("the current directory no longer exists", hint="cd to one that does") from error
 
 
 def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
@@ -176,8 +184,9 @@ def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> G
             hint="check `remote_dir`, and who may write there",
         )
     if reason == "pre_cmd":
+        ended = f"ended with status {detail}" if detail else "never came to its end"
         return GateRefused(
-            f"{server_name}: pre_cmd ended with status {detail}; the command did not start",
+            f"{server_name}: pre_cmd {ended}; the command did not start",
             detail=f"pre_cmd: {command.pre_cmd}",
             hint=f"mtr -s {server_name} --no-sync bash, and try it there",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,11 @@ from tests.lab.sshd import SshServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# Started by nohup or with &, the tests inherit ignored signals, and so would everything that they start.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL)
 
 _LAB_DIRS: set[str] = set()
 """Every directory that this process's lab has made; none may be left, nor a process that mentions one."""

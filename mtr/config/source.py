@@ -89,10 +89,11 @@ def load_source(file: Path) -> Source | None:
         return None
     except OSError as error:
         raise _unreadable(file, error.strerror or str(error)) from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise _unreadable(file, "not a regular file")
     with os.fdopen(descriptor, "rb") as stream:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise _unreadable(file, "not a regular file")
         data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise _unreadable(file, f"larger than {MAX_BYTES:,} bytes")

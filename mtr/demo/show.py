@@ -19,7 +19,7 @@ from mtr.demo.programs import check_programs
 from mtr.demo.server import open_server, read_log
 from mtr.demo.stage import HOST_ALIAS, open_stage
 from mtr.errors import MtrError
-from mtr.process.signals import Interrupted
+from mtr.process.signals import Interrupted, signals_held
 from mtr.process.spawn import is_ended, start_inherited, wait_for
 from mtr.ssh.connection import connect
 from mtr.ssh.master import kill_master, list_masters
@@ -27,7 +27,7 @@ from mtr.state import ensure_runtime_dir
 from mtr.workflow import load_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mtr.demo.server import Server
     from mtr.demo.stage import Stage
@@ -192,7 +192,7 @@ def _run_mtr(stage: Stage, words: Sequence[str]) -> int:
     argv = [sys.executable, "-P", "-m", "mtr", "-C", str(stage.project), *words]
     pid = 0
     try:
-        with _signals_held():
+        with signals_held():
             pid = start_inherited(argv, stage.environ)
         status = wait_for(pid)
     except Interrupted:
@@ -202,23 +202,6 @@ def _run_mtr(stage: Stage, words: Sequence[str]) -> int:
     if status == 128 + signal.SIGINT:
         raise Interrupted(signal.SIGINT)
     return status
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Hold back signals until the block is over: one between a program's start and its pid would leave it alone."""
-    held: list[int] = []
-    before = {number: signal.getsignal(number) for number in _ENDING}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, lambda signum, _frame: held.append(signum))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if held:
-        raise Interrupted(held[0])
 
 
 def _end_run(pid: int) -> None:

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
-NULL_STDIO = (
-    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-    (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-)
-"""File actions for a program that must neither read nor write what belongs to the user."""
-
 
 def start_inherited(argv: Sequence[str], environ: Mapping[str, str], *, own_session: bool = False) -> int:
     """Start ``argv`` on the inherited stdin, stdout and stderr, and return its pid.
@@ -34,11 +27,22 @@ def start_inherited(argv: Sequence[str], environ: Mapping[str, str], *, own_sess
     return _spawn(argv, environ, (), own_session=own_session)
 
 
-def start_detached(argv: Sequence[str], environ: Mapping[str, str], keep: Sequence[int] = ()) -> int:
-    """Start ``argv`` with stdio on /dev/null, inheriting also the descriptors in ``keep``; return its pid."""
+def start_detached(
+    argv: Sequence[str], environ: Mapping[str, str], keep: Sequence[int] = (), *, log: str = os.devnull
+) -> int:
+    """Start ``argv`` away from the user's stdio, inheriting also the descriptors in ``keep``; return its pid.
+
+    stdin and stdout are /dev/null; stderr is appended to ``log``.
+    """
+    appended = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    actions = (
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, log, appended, 0o600),
+    )
     for descriptor in keep:
         os.set_inheritable(descriptor, True)
-    return _spawn(argv, environ, NULL_STDIO, own_session=False)
+    return _spawn(argv, environ, actions, own_session=False)
 
 
 def _spawn(

@@ -210,20 +210,23 @@ class Connection:
         """Return the remote shell for rsync's ``-e``, as ``--dry-run`` shows it."""
         return " ".join([*self.sessions.build_attach_argv(plain=True), "-T"])
 
-    def ensure_remote_dir(self, remote_dir: str) -> None:
-        """Make ``remote_dir`` with its parents, once per master, and see that rsync can write there.
+    def ensure_remote_dir(self, remote_dir: str, *, anew: bool = False) -> bool:
+        """Make ``remote_dir`` with its parents, and see that rsync can write there; tell whether it was looked at.
+
+        That it was found good once is remembered as long as the master stands; ``anew`` looks again.
 
         Raises:
             SyncError: it cannot be made or written, the disk is full, or rsync is missing.
         """
         marker = f"{self.sessions.socket}.{hashlib.sha256(os.fsencode(remote_dir)).hexdigest()[:8]}.dir"
-        if os.path.exists(marker):
-            return
+        if os.path.exists(marker) and not anew:
+            return False
         found = self.run_script("remote/prepare.sh", [remote_dir])
         if found.status != 0:
             words = found.stderr.decode(errors="replace")
             raise build_prepare_error(found.status, self.label, remote_dir, words)
         write_atomic(marker, b"")
+        return True
 
 
 def new_run_id() -> str:

@@ -104,7 +104,7 @@ def resolve_endpoint(
     if asked.status != 0:
         raise ConfigError(
             f"ssh refuses the options for {server.name}",
-            detail=asked.stderr.decode(errors="replace"),
+            detail=asked.stderr.decode(errors="replace").replace("\r", ""),
             hint=f"ssh -G {destination}",
         )
     answer = asked.stdout.decode(errors="surrogateescape")

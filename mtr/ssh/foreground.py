@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 
-from mtr.process.signals import Interrupted
+from mtr.process.signals import Interrupted, signals_held
 from mtr.process.spawn import is_ended, start_inherited, wait_for
 
 TYPE_CHECKING = False
@@ -54,20 +54,28 @@ def run_foreground(
     ``on_interrupt(signum)`` ends the run on the server; then ssh gets ``LAST_WORDS_S`` and is ended too.
 
     Raises:
-        Interrupted: INT, TERM or HUP reached mtr (see ``raise_on_signals``); nothing of the run goes on here.
+        Interrupted: a signal reached mtr (see ``raise_on_signals``); nothing of the run goes on here.
     """
     with _stdio_restored(tty=tty):
-        pid = start_inherited(argv, environ, own_session=not tty)
+        pid = 0
         try:
+            with signals_held():
+                pid = start_inherited(argv, environ, own_session=not tty)
             with after(deadline_s, lambda: on_deadline(pid)):
                 return wait_for(pid)
         except Interrupted as interrupted:
-            try:
-                on_interrupt(interrupted.signum)
-                _wait_at_most(pid, LAST_WORDS_S)
-            finally:
-                _end(pid)
+            if pid:
+                _end_run(pid, interrupted.signum, on_interrupt)
             raise
+
+
+def _end_run(pid: int, signum: int, on_interrupt: Callable[[int], None]) -> None:
+    """End the run on the server, let ssh deliver its last words, and see that ssh ends."""
+    try:
+        on_interrupt(signum)
+        _wait_at_most(pid, LAST_WORDS_S)
+    finally:
+        _end(pid)
 
 
 def _wait_at_most(pid: int, limit_s: float) -> None:

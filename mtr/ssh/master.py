@@ -130,7 +130,7 @@ def _open(
     argv = options.build_master_argv(
         endpoint.client, endpoint.config, endpoint.explicit, endpoint.destination, socket, may_prompt=asks
     )
-    status = _run_login(endpoint, argv, password, environ, timeout_s=None if may_prompt else OPEN_TIMEOUT_S)
+    status = _run_login(endpoint, socket, argv, password, environ, timeout_s=None if may_prompt else OPEN_TIMEOUT_S)
     pid = find_master(endpoint.client, socket, endpoint.destination, environ) if status == 0 else None
     if pid is None:
         words = _read_log(socket)
@@ -141,13 +141,19 @@ def _open(
 
 
 def _run_login(
-    endpoint: Endpoint, argv: list[str], password: Secret | None, environ: Mapping[str, str], *, timeout_s: float | None
+    endpoint: Endpoint,
+    socket: str,
+    argv: list[str],
+    password: Secret | None,
+    environ: Mapping[str, str],
+    *,
+    timeout_s: float | None,
 ) -> int:
     """Run ssh until it has logged in and forked, or failed; return the status of its first process."""
     from mtr.process.spawn import start_detached
 
     if password is None:
-        return _wait_for_login(endpoint, start_detached(argv, environ), timeout_s)
+        return _wait_for_login(endpoint, start_detached(argv, environ, log=f"{socket}.log"), timeout_s)
     read_end, write_end = os.pipe()
     try:
         # The pipe's buffer holds any password, so nobody has to read before sshpass does.
@@ -155,7 +161,7 @@ def _run_login(
         os.close(write_end)
         # When sshpass ends it hangs up its terminal, which kills an ssh that is just going into the background:
         # nohup keeps it alive until it has left that terminal's session.
-        pid = start_detached(["sshpass", "-d", str(read_end), "nohup", *argv], environ, keep=[read_end])
+        pid = start_detached(["sshpass", "-d", str(read_end), "nohup", *argv], environ, [read_end], log=f"{socket}.log")
     except MissingProgram as error:
         hint = f"install sshpass, or use a key for {endpoint.server_name}"
         raise MissingProgram("sshpass, which hands a password to ssh, is not installed here", hint=hint) from error

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from mtr.errors import SyncError
 from mtr.sync.ignore import Rules, list_tree
 from mtr.sync.plan import Plan, build_plan
 
@@ -35,8 +36,11 @@ class Connection(Protocol):
     def attempt_rsync(self, run_once: Callable[[str], int]) -> int:
         """Call ``run_once`` with the value of ``-e`` for a session, again while that session never opened."""
 
-    def ensure_remote_dir(self, remote_dir: str) -> None:
-        """Make ``remote_dir`` and its parents on the server where they are missing."""
+    def ensure_remote_dir(self, remote_dir: str, *, anew: bool = False) -> bool:
+        """Make ``remote_dir`` and its parents on the server where they are missing; tell whether it looked.
+
+        It may trust what it found before, unless ``anew``.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,14 @@ class BaseSyncer(ABC):
             SyncError: not everything reached the server.
         """
         plan = self.plan(local_dir, remote_dir, exclude_list)
-        self.connection.ensure_remote_dir(remote_dir)
-        return self.apply(plan)
+        made_sure = self.connection.ensure_remote_dir(remote_dir)
+        try:
+            return self.apply(plan)
+        except SyncError:
+            # It was there once; somebody may have removed it since.
+            if made_sure or not self.connection.ensure_remote_dir(remote_dir, anew=True):
+                raise
+            return self.apply(plan)
 
     def plan(self, local_dir: Path, remote_dir: str, exclude_list: Sequence[str] = ()) -> Plan:
         """Return what :meth:`sync` would do, touching nothing; ``exclude_list`` adds to the rules' own."""

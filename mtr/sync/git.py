@@ -105,10 +105,17 @@ def list_work_tree(tree: WorkTree, patterns: Sequence[Pattern], *, respect_gitig
     standard = ["--exclude-standard"] if respect_gitignore else []
     listed = _ask_git(["ls-files", "-t", "-s", "-c", "-o", "-z", *standard, *excludes], tree)
     tracked, others, nested = parse_listing(listed.stdout)
+    # A submodule that a file or a link has replaced is that file.
+    replaced = {path for path in nested if not _is_directory(os.path.join(tree.directory, path))}
+    tracked, nested = tracked | replaced, nested - replaced
     if excludes and (tracked or nested):
         excluded = set(_ask_git(["ls-files", "-c", "-i", "-z", *excludes], tree).stdout.split(b"\0"))
         tracked, nested = tracked - excluded, nested - excluded
     return Found(tracked | others, nested, _describe_trouble(tree, listed.stderr))
+
+
+def _is_directory(path: bytes) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def parse_listing(output: bytes) -> tuple[frozenset[bytes], frozenset[bytes], frozenset[bytes]]:

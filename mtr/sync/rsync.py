@@ -37,6 +37,8 @@ _BASE_OPTIONS = (
     "--files-from=-",
 )
 _PROBED_OPTIONS = (
+    # A file edited twice within a second, at the same size, differs by its nanoseconds alone.
+    "--modify-window=-1",
     "-s",  # the remote path reaches rsync there past the login shell
     "--ignore-missing-args",  # what vanished since it was listed
     # A directory that somebody on the server moved to a larger disk, leaving a link, must stay that link. From
@@ -115,7 +117,7 @@ def render_remote_dir(remote_dir: str) -> str:
         SyncError: ``~NAME``, another user's home, which only a shell could look up.
     """
     if remote_dir.startswith("~") and remote_dir != "~" and not remote_dir.startswith("~/"):
-        raise SyncError(f"remote_dir {remote_dir}: only ~/ is understood", hint="mtr config show")
+        raise SyncError(f"remote_dir {remote_dir}: only ~/ is understood", hint="set `remote_dir` in .mtr/config.yaml")
     if remote_dir.startswith("/"):
         return remote_dir.rstrip("/") + "/"
     path = remote_dir.removeprefix("~").strip("/").removeprefix("./")

@@ -175,7 +175,7 @@ def explain_failure(status: int, stderr: str, server: str, remote_dir: str) -> M
         return RemoteNotWritable(
             f"cannot write to {remote_dir} on {server}",
             detail=detail,
-            hint=f"mtr -s {server} --no-sync ls -la, or set another remote_dir: mtr config path",
+            hint=f"mtr -s {server} --no-sync ls -la, or set another `remote_dir`",
         )
     return _explain_connection(status, stderr, server, detail)
 
@@ -207,7 +207,7 @@ def _explain_connection(status: int, stderr: str, server: str, detail: str) -> M
             hint=f"mtr -s {server} sync",
         )
     ending = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
-    return SyncError(f"rsync to {server} {ending}", detail=detail, hint=f"mtr doctor -s {server}")
+    return SyncError(f"rsync to {server} {ending}", detail=detail, hint=f"mtr down -s {server}; mtr sync -s {server}")
 
 
 def _trim(stderr: str) -> str:

@@ -32,10 +32,13 @@
 
 mtr_run=$1 mtr_dir=$2 mtr_sub=$3 mtr_in=$4 mtr_shell=$5 mtr_pre=$6 mtr_mode=$7
 shift 7
+# The login's home, whatever the payload or pre_cmd make of HOME.
+mtr_home=$HOME
+mtr_no=$mtr_home/.mtr-no.$mtr_run
 exec 9>&2 2>/dev/null
 
 no() {
-  { printf '%s\n' "$@" >"$HOME/.mtr-no.$mtr_run"; } || printf 'mtr: %s\n' "$@" >&9
+  { printf '%s\n' "$@" >"$mtr_no"; } || printf 'mtr: %s\n' "$@" >&9
   exit 125
 }
 
@@ -50,7 +53,7 @@ case $mtr_in in
     eval "$(printf %b "$mtr_text")" || no payload
     ;;
   f)
-    mtr_text=$HOME/.mtr-in.$mtr_run
+    mtr_text=$mtr_home/.mtr-in.$mtr_run
     [ -f "$mtr_text" ] || no payload
     # shellcheck disable=SC1090
     . "$mtr_text" || no payload
@@ -59,8 +62,8 @@ case $mtr_in in
 esac
 
 case $mtr_dir in
-  \~) mtr_dir=$HOME ;;
-  \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;;
+  \~) mtr_dir=$mtr_home ;;
+  \~/*) mtr_dir=$mtr_home/${mtr_dir#\~/} ;;
 esac
 mtr_dir=$mtr_dir${mtr_sub:+/$mtr_sub}
 [ -d "$mtr_dir" ] || mkdir -p -- "$mtr_dir" || no directory "$(mkdir -p -- "$mtr_dir" 2>&1)"
@@ -86,21 +89,41 @@ if [ "$mtr_mode$mtr_pre" != a ]; then
   export SHLVL=1
 fi
 
+# Sets mtr_words to the arguments as single-quoted words.
+quote() {
+  mtr_words=
+  for mtr_w; do
+    mtr_q=
+    while :; do
+      case $mtr_w in
+        *\'*) mtr_q=$mtr_q${mtr_w%%\'*}"'\\''" mtr_w=${mtr_w#*\'} ;;
+        *) break ;;
+      esac
+    done
+    mtr_words="$mtr_words '$mtr_q$mtr_w'"
+  done
+}
+
 # PRE runs in the same shell as the command, so that what it activates stays active; what it prints is not
-# the command's output, and what it reads is not the command's input. If it fails or exits, the command
-# never starts.
+# the command's output, and what it reads is not the command's input. It sees no arguments, and so cannot
+# change the command's. The command starts only once PRE has come to its end with 0: until then a refusal lies
+# ready, which also an exec, a kill or a set -n in PRE leaves behind.
 # shellcheck disable=SC2016  # expanded by the inner shell
-mtr_before='trap '\''mtr_s=$?; printf "%s\n" pre_cmd "$mtr_s" >"$HOME/.mtr-no.$1"; exit 125'\'' EXIT
-eval "$2" >&2 </dev/null && trap - EXIT || exit
-shift 2
-'
-if [ -n "$mtr_pre" ] && [ "$mtr_mode" = a ]; then
-  # shellcheck disable=SC2016
-  set -- "$mtr_shell" -c "$mtr_before"'exec "$@"' "$mtr_shell" "$mtr_run" "$mtr_pre" "$@"
-elif [ -n "$mtr_pre" ]; then
-  # shellcheck disable=SC2016
-  set -- "$mtr_shell" -c "$mtr_before"'eval "$1"' "$mtr_shell" "$mtr_run" "$mtr_pre" "$1"
+mtr_before='mtr_no=$1 mtr_pre=$2 mtr_text=$3
+shift 3
+trap '\''mtr_s=$?; printf "%s\n" pre_cmd "$mtr_s" >"$mtr_no"; exit 125'\'' EXIT
+eval "$mtr_pre" >&2 </dev/null && trap - EXIT && command rm -f "$mtr_no" || exit
+eval "$mtr_text"'
+if [ -n "$mtr_pre" ]; then
+  if [ "$mtr_mode" = a ]; then
+    quote "$@"
+    set -- "exec$mtr_words"
+  fi
+  printf '%s\n' pre_cmd '' >"$mtr_no"
+  set -- "$mtr_shell" -c "$mtr_before" "$mtr_shell" "$mtr_no" "$mtr_pre" "$1"
 elif [ "$mtr_mode" = s ]; then
+  # A text that begins with - is no option of the shell.
+  case $1 in -*) set -- " $1" ;; esac
   set -- "$mtr_shell" -c "$1"
 fi
 
@@ -143,4 +166,5 @@ trap : INT QUIT TERM
 mtr_s=$?
 # ksh reports death by signal n as 256+n, everyone else as 128+n.
 [ "$mtr_s" -le 255 ] || mtr_s=$((mtr_s - 128))
+if [ -n "$mtr_pre" ] && [ -f "$mtr_no" ]; then mtr_s=125; fi
 exit "$mtr_s"

@@ -112,3 +112,28 @@ def test_a_worktree_reads_the_main_worktrees_configuration(home: Home, project: 
     assert done.stdout.decode().splitlines() == ["in the worktree", f"{home.server.home_of('bash')}/tree-tree"], (
         done.stderr
     )
+
+
+def test_a_directory_removed_on_the_server_is_made_again(home: Home, project: Path) -> None:
+    """Its parents too, on the same connection."""
+    import shutil
+
+    assert home.run_mtr(["true"], project).returncode == 0
+    shutil.rmtree(home.remote(project).parent)
+    done = home.run_mtr(["cat", "a.txt"], project)
+    assert (done.returncode, done.stdout) == (0, b"one\n"), done.stderr
+
+
+def test_a_submodule_that_became_a_file_is_that_file(home: Home, project: Path) -> None:
+    """What stands on disk is synced."""
+    import shutil
+
+    nested = project / "gl"
+    nested.mkdir()
+    home.git(nested, "init", "-q")
+    home.git(nested, "commit", "-q", "--allow-empty", "-m", "x")
+    home.git(project, "add", "gl")
+    home.git(project, "commit", "-qm", "x")
+    shutil.rmtree(nested)
+    nested.write_text("file\n")
+    assert home.run_mtr(["cat", "gl"], project).stdout == b"file\n"

@@ -149,12 +149,12 @@ def test_the_descriptors_stay_blocking(home: Home, project: Path) -> None:
     os.close(write_end)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_in_batch_ends_every_remote_process(home: Home, project: Path, signum: signal.Signals) -> None:
     """Also what changed its group or its session; the command's last words arrive; the status is 128+n."""
     mark = f"3{int.from_bytes(os.urandom(2)):05d}"
     text = (
-        "trap 'echo last words; exit 9' INT TERM HUP; "
+        "trap 'echo last words; exit 9' INT TERM HUP QUIT; "
         f"setsid sleep {mark} & timeout {mark} sleep {mark} & (trap '' INT TERM; sleep {mark}; sleep {mark}) & "
         f'python3 -c "import os,time; os.setsid() if os.getpid() != os.getsid(0) else 0; time.sleep({mark})" & '
         "echo started; wait"

@@ -27,7 +27,7 @@ class Connection:
     def attempt_rsync(self, run_once: Callable[[str], int]) -> int:
         raise AssertionError(f"planning runs no rsync: {run_once}")
 
-    def ensure_remote_dir(self, remote_dir: str) -> None:
+    def ensure_remote_dir(self, remote_dir: str, *, anew: bool = False) -> bool:
         raise AssertionError(f"planning makes no {remote_dir} on a server")
 
 

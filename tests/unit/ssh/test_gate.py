@@ -139,11 +139,37 @@ def test_pre_cmd_changes_the_commands_shell(posix_sh: list[str], tmp_path: Path)
     """What pre_cmd exports or defines is there for the command; what it prints is on stderr."""
     argv = run_gate(posix_sh, tmp_path, command("sh", "-c", "echo $A", pre_cmd="echo hi; export A=1"))
     assert (argv.stdout, argv.stderr) == (b"1\n", b"hi\n")
+    assert not list(tmp_path.glob(".mtr-*"))
     text = run_gate(posix_sh, tmp_path, command("f; exit 3", is_text=True, pre_cmd="f() { echo from f; }"))
     assert (text.returncode, text.stdout) == (3, b"from f\n")
 
 
-@pytest.mark.parametrize("pre_cmd", ["false", "exit 3", "cd /nosuch", "(exit 9)"])
+@pytest.mark.parametrize("pre_cmd", ["set -- one two", "shift 2>/dev/null; true", "set -f; set -- a; set +f"])
+def test_pre_cmd_cannot_change_the_command(posix_sh: list[str], tmp_path: Path, pre_cmd: str) -> None:
+    """It sees no arguments, and what it does to its own touches none of the command's."""
+    words = ["it's", "", "a b", "$x", "*", "\n", "é", "'"]
+    done = run_gate(posix_sh, tmp_path, command("printf", "%s|", *words, pre_cmd=pre_cmd))
+    assert done.stdout.decode() == "".join(f"{word}|" for word in words), done.stderr
+    done = run_gate(posix_sh, tmp_path, command("echo A; pwd", is_text=True, pre_cmd=pre_cmd))
+    assert done.stdout.startswith(b"A\n/")
+    assert run_gate(posix_sh, tmp_path, command("true", pre_cmd='echo "[$*]"')).stderr == b"[]\n"
+
+
+def test_home_can_be_set_without_moving_the_run(posix_sh: list[str], tmp_path: Path) -> None:
+    """``~`` in the directory is the login's home, whatever HOME the command is to see."""
+    show = ("sh", "-c", 'pwd -P; echo "$HOME"')
+    done = run_gate(posix_sh, tmp_path, command(*show, remote_dir="~/d", env={"HOME": "/elsewhere"}))
+    assert done.stdout.decode() == f"{tmp_path.resolve()}/d\n/elsewhere\n"
+
+
+def test_a_text_that_begins_with_a_dash_is_a_text(posix_sh: list[str], tmp_path: Path) -> None:
+    """It is no option of the shell."""
+    assert run_gate(posix_sh, tmp_path, command("--version", is_text=True)).returncode == 127
+
+
+@pytest.mark.parametrize(
+    "pre_cmd", ["false", "exit 3", "cd /nosuch", "(exit 9)", "exec true", "exec false", "kill -9 $$", "set -n"]
+)
 def test_a_failing_pre_cmd_keeps_the_command_from_starting(posix_sh: list[str], tmp_path: Path, pre_cmd: str) -> None:
     """125, a refusal with pre_cmd's status, and no command, also when pre_cmd exits."""
     for is_text in (False, True):

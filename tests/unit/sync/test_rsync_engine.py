@@ -43,7 +43,7 @@ class LocalServer:
     def attempt_rsync(self, run_once: Callable[[str], int]) -> int:
         return run_once(self.rsync_shell())
 
-    def ensure_remote_dir(self, remote_dir: str) -> None:
+    def ensure_remote_dir(self, remote_dir: str, *, anew: bool = False) -> bool:
         (self.home / remote_dir.removeprefix("~/")).mkdir(parents=True, exist_ok=True)
 
 
