@@ -14,7 +14,7 @@
 #            line. 0: there is none; v, x: in LC_MTR0 or XMODIFIERS, encoded for printf %b; f: in the file
 #            ~/.mtr-in.RUN, as it is
 #   SHELL    what runs PRE and a MODE s command: auto (bash, else sh), a name or a path
-#   PRE      text of pre_cmd, or empty
+#   PRE      text of pre_cmd, or empty; runs in DIR, the command then in DIR/SUB
 #   MODE     a: ARGV is an argument vector, executed as it is; s: its one word is text for SHELL
 #
 # When it refuses, it leaves the reason in ~/.mtr-no.RUN (a word, then the system's own words) and exits
@@ -65,6 +65,7 @@ case $mtr_dir in
   \~) mtr_dir=$mtr_home ;;
   \~/*) mtr_dir=$mtr_home/${mtr_dir#\~/} ;;
 esac
+mtr_root=$mtr_dir
 mtr_dir=$mtr_dir${mtr_sub:+/$mtr_sub}
 [ -d "$mtr_dir" ] || mkdir -p -- "$mtr_dir" || no directory "$(mkdir -p -- "$mtr_dir" 2>&1)"
 cd -- "$mtr_dir" || no directory "$(cd -- "$mtr_dir" 2>&1 || exit)"
@@ -109,10 +110,10 @@ quote() {
 # change the command's. The command starts only once PRE has come to its end with 0: until then a refusal lies
 # ready, which also an exec, a kill or a set -n in PRE leaves behind.
 # shellcheck disable=SC2016  # expanded by the inner shell
-mtr_before='mtr_no=$1 mtr_pre=$2 mtr_text=$3
-shift 3
+mtr_before='mtr_no=$1 mtr_pre=$2 mtr_text=$3 mtr_sub=$4
+shift 4
 trap '\''mtr_s=$?; printf "%s\n" pre_cmd "$mtr_s" >"$mtr_no"; exit 125'\'' EXIT
-eval "$mtr_pre" >&2 </dev/null && trap - EXIT && command rm -f "$mtr_no" || exit
+eval "$mtr_pre" >&2 </dev/null && cd -- "${mtr_sub:-.}" && trap - EXIT && command rm -f "$mtr_no" || exit
 eval "$mtr_text"'
 if [ -n "$mtr_pre" ]; then
   if [ "$mtr_mode" = a ]; then
@@ -120,7 +121,9 @@ if [ -n "$mtr_pre" ]; then
     set -- "exec$mtr_words"
   fi
   printf '%s\n' pre_cmd '' >"$mtr_no"
-  set -- "$mtr_shell" -c "$mtr_before" "$mtr_shell" "$mtr_no" "$mtr_pre" "$1"
+  cd -- "$mtr_root" || no directory "$(cd -- "$mtr_root" 2>&1 || exit)"
+  if [ -n "$mtr_sub" ]; then mtr_sub=$mtr_dir; fi
+  set -- "$mtr_shell" -c "$mtr_before" "$mtr_shell" "$mtr_no" "$mtr_pre" "$1" "$mtr_sub"
 elif [ "$mtr_mode" = s ]; then
   # A text that begins with - is no option of the shell.
   case $1 in -*) set -- " $1" ;; esac

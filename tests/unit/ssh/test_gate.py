@@ -155,6 +155,14 @@ def test_pre_cmd_cannot_change_the_command(posix_sh: list[str], tmp_path: Path, 
     assert run_gate(posix_sh, tmp_path, command("true", pre_cmd='echo "[$*]"')).stderr == b"[]\n"
 
 
+def test_pre_cmd_runs_at_the_top_of_the_project(posix_sh: list[str], tmp_path: Path) -> None:
+    """``source .venv/bin/activate`` works from every subdirectory; the command runs in its own."""
+    fields = {"remote_dir": "~/d", "pre_cmd": "pwd -P"}
+    done = run_gate(posix_sh, tmp_path, command("pwd", "-P", subdir="a b/c", **fields))
+    assert done.stderr.decode() == f"{tmp_path.resolve()}/d\n"
+    assert done.stdout.decode() == f"{tmp_path.resolve()}/d/a b/c\n"
+
+
 def test_home_can_be_set_without_moving_the_run(posix_sh: list[str], tmp_path: Path) -> None:
     """``~`` in the directory is the login's home, whatever HOME the command is to see."""
     show = ("sh", "-c", 'pwd -P; echo "$HOME"')
