@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ def test_what_is_refused(place: Workplace, template: str):
 def test_branch_and_user(place: Workplace):
     """{branch} is one directory name also with slashes in it; {user} is the person here."""
     place.write(place.root / ".git/HEAD", "ref: refs/heads/feature/x\n")
-    assert resolve(place, "/d/{user}/{branch}") == f"/d/{getpass.getuser()}/feature-x"
+    assert resolve(place, "/d/{user}/{branch}") == f"/d/{pwd.getpwuid(os.getuid()).pw_name}/feature-x"
 
 
 def test_branch_outside_a_repository(place: Workplace):
