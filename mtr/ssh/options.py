@@ -115,7 +115,9 @@ def _as_flags(options: Sequence[str]) -> list[str]:
 
 def build_query_argv(client: SshClient, config: str, explicit: Sequence[str], destination: str) -> list[str]:
     """Return the argv that prints ssh's resolved configuration for ``destination`` (``ssh -G``)."""
-    return [client.path, "-F", config, *explicit, "-G", "--", destination]
+    # ssh checks this one before it prints, and refuses to go on.
+    forced = _as_flags(["ForkAfterAuthentication=no"] if client.version >= (8, 7) else [])
+    return [client.path, "-F", config, *forced, *explicit, "-G", "--", destination]
 
 
 def build_master_argv(

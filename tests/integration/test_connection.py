@@ -235,7 +235,13 @@ def test_a_users_own_ssh_settings_cannot_break_a_run(home: Home, project: Path) 
     assert not Path("/tmp").joinpath("none").exists()
 
 
-def test_thirty_first_runs_at_once_open_one_master(home: Home, project: Path) -> None:
+def test_a_user_who_forks_after_authentication_can_run(home: Home, project: Path) -> None:
+    """Without a command of its own, ssh refuses that option even when only asked for its configuration."""
+    home.write_ssh_config("Host *\n  ForkAfterAuthentication yes\n")
+    assert home.run_mtr(["echo", "x"], project).stdout == b"x\n"
+
+
+def test_first_runs_at_once_open_one_master(home: Home, project: Path) -> None:
     """A burst on a cold connection logs in once; nobody is left without an answer."""
     logins = home.server.log.read_text().count("Accepted publickey")
     with ThreadPoolExecutor(8) as pool:
