@@ -135,5 +135,7 @@ def _apply(invocation: Invocation, option: Option, value: str | None) -> None:
         if not equals or not name.isidentifier() or not name.isascii():
             raise UsageError(f"-e takes NAME=VALUE, not {value}", hint="mtr -e CUDA_VISIBLE_DEVICES=0 CMD")
         invocation.env[name] = text
+    elif value == "":
+        raise UsageError(f"option {option.flags[0]} needs {option.metavar}, and this is empty", hint="mtr --help")
     else:
         setattr(invocation, option.name, option.value if value is None else value)

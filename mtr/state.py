@@ -48,9 +48,18 @@ def _resolve_runtime_dir(environ: Mapping[str, str]) -> str:
     base = environ.get("XDG_RUNTIME_DIR", "")
     path = f"{base}/mtr"
     fits = len(path) + 1 + SOCKET_NAME_BYTES <= MAX_SOCKET_PATH_BYTES
-    if base and fits and _PLAIN_PATH.match(path) and os.path.isdir(base):
+    if base and fits and _PLAIN_PATH.match(path) and _is_own_directory(base):
         return path
     return f"/tmp/mtr-{os.getuid()}"  # noqa: S108  ownership and mode are checked by the caller
+
+
+def _is_own_directory(path: str) -> bool:
+    """Tell whether ``path`` is a directory of this user: after ``sudo -E`` it is somebody else's."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _drop_stdout()
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(render_error(MtrError(f"{where}{error.strerror}")))
+        sys.stderr.write(render_error(MtrError(f"{where}{error.strerror or error}")))
         return EXIT_FAILURE
 
 

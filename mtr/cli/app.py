@@ -69,6 +69,7 @@ def load_verb(word: str) -> click.Command:
 
 def _invoke(command: click.Command, invocation: Invocation) -> int:
     """Run ``command`` with the words behind its name; click's own complaints become errors of mtr's tree."""
+    _ensure_taken(command, invocation)
     arguments = [*invocation.words[1:], *(["--help"] if invocation.help else [])]
     name = f"mtr {invocation.words[0]}"
     try:
@@ -78,6 +79,16 @@ def _invoke(command: click.Command, invocation: Invocation) -> int:
     except click.ClickException as error:
         raise UsageError(error.format_message(), hint=f"{name} --help") from error
     return result if isinstance(result, int) else 0
+
+
+def _ensure_taken(command: click.Command, invocation: Invocation) -> None:
+    """Refuse an option that stands before a verb and means nothing to it: --dry-run must never be overheard."""
+    taken = {parameter.name for parameter in command.params} | {"words", "forced", "help", "version"}
+    plain = Invocation()
+    for option in OPTIONS:
+        if option.name not in taken and getattr(invocation, option.name) != getattr(plain, option.name):
+            word = invocation.words[0]
+            raise UsageError(f"`mtr {word}` takes no {option.flags[-1]}", hint=f"mtr {word} --help")
 
 
 def take(*names: str) -> Callable[[F], F]:

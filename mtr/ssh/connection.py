@@ -16,7 +16,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from mtr.errors import ConnectionLost, ConnectionRefused, ConnectionTimeout, MtrError, UnknownHost
+from mtr.errors import ConnectionLost, ConnectionRefused, ConnectionTimeout, GateRefused, MtrError, UnknownHost
 from mtr.ssh.diagnosis import build_prepare_error
 from mtr.ssh.endpoint import load_client, resolve_endpoint
 from mtr.ssh.foreground import reset_terminal, run_foreground
@@ -133,7 +133,11 @@ class Connection:
         """Return the call of ``command``, its payload stored on the server where no variable can carry it."""
         call = self.build_call(command)
         if call.upload:
-            self.run_script("remote/receive.sh", [call.run_id], stdin=call.upload)
+            stored = self.run_script("remote/receive.sh", [call.run_id], stdin=call.upload)
+            if stored.status != 0:
+                words = stored.stderr.decode(errors="replace")
+                message = f"{self.label}: the environment of the command cannot be stored; it did not start"
+                raise GateRefused(message, detail=words, hint="free some space in the home directory there")
         return call
 
     def build_foreground_argv(self, call: GateCall, *, tty: bool) -> list[str]:
@@ -213,11 +217,13 @@ class Connection:
     def ensure_remote_dir(self, remote_dir: str, *, anew: bool = False) -> bool:
         """Make ``remote_dir`` with its parents, and see that rsync can write there; tell whether it was looked at.
 
-        That it was found good once is remembered as long as the master stands; ``anew`` looks again.
+        That it was found good once is remembered as long as the master stands; ``anew`` looks again. The master
+        is asked first whether it answers: a stopped one would hold the sync for ever.
 
         Raises:
             SyncError: it cannot be made or written, the disk is full, or rsync is missing.
         """
+        self.sessions.check()
         marker = f"{self.sessions.socket}.{hashlib.sha256(os.fsencode(remote_dir)).hexdigest()[:8]}.dir"
         if os.path.exists(marker) and not anew:
             return False

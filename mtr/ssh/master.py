@@ -157,7 +157,7 @@ def _run_login(
     read_end, write_end = os.pipe()
     try:
         # The pipe's buffer holds any password, so nobody has to read before sshpass does.
-        os.write(write_end, password.reveal().encode() + b"\n")
+        os.write(write_end, os.fsencode(password.reveal()) + b"\n")
         os.close(write_end)
         # When sshpass ends it hangs up its terminal, which kills an ssh that is just going into the background:
         # nohup keeps it alive until it has left that terminal's session.
@@ -212,17 +212,19 @@ def stop_master(client: options.SshClient, socket: str, destination: str, enviro
     forget_master(socket)
 
 
-def kill_master(socket: str) -> None:
-    """End the master recorded for ``socket`` at once, and its sessions with it; forget its files.
+def kill_master(socket: str) -> bool:
+    """End the master recorded for ``socket`` at once, and its sessions with it; tell whether there was one.
 
     SIGKILL, because a master that is wedged must not hand on a session that it has queued
-    (a client killed first may still have its command started).
+    (a client killed first may still have its command started). Its files are forgotten.
     """
     record = load_record(socket)
-    if record is not None and _is_master(record.pid, socket):
+    killed = record is not None and _is_master(record.pid, socket)
+    if record is not None and killed:
         with contextlib.suppress(ProcessLookupError):
             os.kill(record.pid, signal.SIGKILL)
     forget_master(socket)
+    return killed
 
 
 def _is_master(pid: int, socket: str) -> bool:

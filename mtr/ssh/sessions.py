@@ -182,6 +182,7 @@ class Sessions:
                 ended = self._run_session(run_once, log, plain=plain)
                 if ended.outcome is Outcome.REFUSED:
                     self._next_master()
+                    reopened = False
                 elif ended.outcome is Outcome.NEVER_OPENED and not reopened:
                     reopened = True
                     self._open()
@@ -215,9 +216,12 @@ class Sessions:
         """
         if not self.endpoint.client.tells_outcome or "master session id" in _read(log):
             return
+        if not master.kill_master(self.socket):
+            return  # Its record is gone (mtr down): nobody can say that the session will not open yet.
         self._killed_wedged = True
-        self.says(f"no answer from {self.endpoint.label} for {SESSION_DEADLINE_S:g} s; connecting anew")
-        master.kill_master(self.socket)
+        self.says(
+            f"no answer from {self.endpoint.label} for {SESSION_DEADLINE_S:g} s; its sessions end, connecting anew"
+        )
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -3,4 +3,7 @@
 #
 #   set -- RUN
 umask 077
-cat >"$HOME/.mtr-in.$1"
+cat >"$HOME/.mtr-in.$1" || {
+  rm -f "$HOME/.mtr-in.$1"
+  exit 1
+}

@@ -70,6 +70,14 @@ def test_a_dry_run_shows_the_commands_and_runs_nothing(home: Home, project: Path
     assert not home.remote(project).exists()
 
 
+def test_a_verb_refuses_an_option_that_it_does_not_take(home: Home, project: Path) -> None:
+    """``mtr --dry-run sync`` must not sync."""
+    done = home.run_mtr(["--dry-run", "sync"], project)
+    assert done.returncode == 2
+    assert b"takes no --dry-run" in done.stderr
+    assert not home.remote(project).exists()
+
+
 def test_the_server_can_come_from_the_environment(home: Home, project: Path) -> None:
     """MTR_SERVER, weaker than -s."""
     done = home.run_mtr(["true"], project, environ={"MTR_SERVER": "nosuch"})

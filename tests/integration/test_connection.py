@@ -136,6 +136,10 @@ def test_a_stopped_master_is_replaced_and_the_command_runs_once(home: Home, proj
     assert (done.returncode, done.stdout) == (0, b"1\n"), done.stderr
     assert b"connecting anew" in done.stderr
     assert not is_alive(master)
+    (master,) = home.masters()
+    os.kill(master, signal.SIGSTOP)
+    (project / "new.txt").write_text("new\n")
+    assert home.run_mtr(["cat", "new.txt"], project).stdout == b"new\n"
 
 
 def test_a_stalled_line_is_noticed_and_replaced(home: Home, project: Path) -> None:

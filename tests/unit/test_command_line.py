@@ -44,7 +44,9 @@ def test_environment_variables_are_checked() -> None:
             parse_arguments(["-e", wrong, "x"])
 
 
-@pytest.mark.parametrize("words", [["-x"], ["--nosuch", "y"], ["--tty=yes", "y"], ["-s"], ["-qv", "y"]])
+@pytest.mark.parametrize(
+    "words", [["-x"], ["--nosuch", "y"], ["--tty=yes", "y"], ["-s"], ["-qv", "y"], ["-s", "", "y"], ["-C", "", "y"]]
+)
 def test_an_unknown_option_is_an_error(words: list[str]) -> None:
     """It never becomes part of the command."""
     with pytest.raises(UsageError):
