@@ -116,5 +116,5 @@ def render_key_path(path: KeyPath) -> str:
             text += f"[{part + 1}]"
         else:
             plain = part.replace("-", "_").isidentifier() or part.replace("-", "").isalnum()
-            text += ("." if text else "") + (part if plain else f'"{part}"')
+            text += ("." if text else "") + (part if plain else repr(part))
     return text

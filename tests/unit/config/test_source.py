@@ -104,7 +104,7 @@ def test_keys_that_stand_twice_are_named(loader: str):
         ("[a]: x", "1:1: a key must be text, not a list or a mapping"),
         ("a: !!python/name:os.system x", "1:4: a: the tag !!python/name:os.system has no meaning here"),
         ("a: !!set {x}", "1:4: a: the tag !!set has no meaning here"),
-        ("a: {<<: 1}", '1:9: a."<<": must name a mapping, or a list of mappings'),
+        ("a: {<<: 1}", "1:9: a.'<<': must name a mapping, or a list of mappings"),
     ],
 )
 def test_what_configuration_has_no_use_for(loader: str, text: str, expected: str):

@@ -54,7 +54,7 @@ def complain(place: Workplace, text: str) -> list[str]:
         ("servers: {gpu: {env: {F: yes}}}", "1:26: servers.gpu.env.F: must be text or a number, and this is true or"),
         ("servers: {gpu: {env: {F: }}}", "1:26: servers.gpu.env.F: must be text or a number, and this is nothing"),
         ("servers: {gpu: {env: {a-b: x}}}", "1:23: servers.gpu.env.a-b: is not the name of a variable"),
-        ('servers: {gpu: {env: {"a\\n": x}}}', "1:23: servers.gpu.env.\"a\n\": is not"),
+        ('servers: {gpu: {env: {"a\\n": x}}}', "1:23: servers.gpu.env.'a\\n': is not the name"),
         ("servers: {gpu: {env: {ON: 1}}}", '1:23: servers.gpu.env: the key ON reads as true or false; write "ON"'),
         ("servers: {gpu: {exclude: [1]}}", "1:27: servers.gpu.exclude[1]: must be text, and this is a number"),
         ("servers: {gpu: {exclude: a}}", "1:26: servers.gpu.exclude: must be a list, and this is text"),
@@ -69,9 +69,8 @@ def complain(place: Workplace, text: str) -> list[str]:
 def test_each_mistake_has_its_words(place: Workplace, text: str, expected: str):
     """Each kind of mistake names its place, its key and what to write instead; the file stays as it is."""
     complaints = complain(place, text)
-    if "\n" not in expected:
-        assert len(complaints) == 1
-        assert complaints[0].startswith(expected)
+    assert len(complaints) == 1
+    assert complaints[0].startswith(expected)
 
 
 @pytest.mark.parametrize("key", ["user", "host", "key_filename", "remote_dir", "shell", "password_command"])
