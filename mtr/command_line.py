@@ -7,9 +7,6 @@ its help and its own commands' options from the same table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-
 from mtr.errors import UsageError
 
 TYPE_CHECKING = False
@@ -25,18 +22,28 @@ OWN_WORDS = frozenset(
 """First words that are mtr's own. Frozen: a script's ``mtr WORD`` must not change its meaning later."""
 
 
-@dataclass(frozen=True, slots=True)
 class Option:
     """One option of a run: its flags, the field that it sets, and its help.
 
     ``value`` is what a flag without an argument sets; with an argument, ``metavar`` names it.
     """
 
-    flags: tuple[str, ...]
-    name: str
-    help: str
-    metavar: str = ""
-    value: object = True
+    __slots__ = ("flags", "help", "metavar", "name", "value")
+
+    def __init__(
+        self,
+        flags: tuple[str, ...],
+        name: str,
+        help: str,  # noqa: A002
+        metavar: str = "",
+        *,
+        value: object = True,
+    ) -> None:
+        self.flags = flags
+        self.name = name
+        self.help = help
+        self.metavar = metavar
+        self.value = value
 
 
 OPTIONS = (
@@ -59,22 +66,27 @@ OPTIONS = (
 _BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
 
 
-@dataclass(slots=True)
 class Invocation:
     """A parsed command line. ``forced`` says that ``--`` or ``run`` made the words a remote command."""
 
-    words: list[str] = field(default_factory=list)
-    forced: bool = False
-    server: str | None = None
-    directory: str | None = None
-    env: dict[str, str] = field(default_factory=dict)
-    sync: bool = True
-    tty: bool | None = None
-    dry_run: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    version: bool = False
-    help: bool = False
+    __slots__ = (
+        "directory", "dry_run", "env", "forced", "help", "quiet", "server", "sync", "tty", "verbose", "version",
+        "words",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.forced = False
+        self.server: str | None = None
+        self.directory: str | None = None
+        self.env: dict[str, str] = {}
+        self.sync = True
+        self.tty: bool | None = None
+        self.dry_run = False
+        self.quiet = False
+        self.verbose = False
+        self.version = False
+        self.help = False
 
     @property
     def own_word(self) -> str | None:
@@ -125,6 +137,8 @@ def _split_option(word: str, arguments: list[str]) -> tuple[Option, str | None]:
 
 
 def _suggest(word: str) -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(word.partition("=")[0], _BY_FLAG, n=1)
     return f"{close[0]} is one; mtr --help lists them all" if close else "mtr --help"
 

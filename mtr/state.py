@@ -1,4 +1,4 @@
-"""mtr's own files on this machine: the runtime directory, locks, atomic writes.
+"""mtr's own files on this machine: the runtime and the state directory, locks, atomic writes.
 
 The runtime directory holds sockets, masters' records and the logs of running sessions; it may vanish at any
 time (a reboot, a cleaner of /tmp) and is then made anew. It is ``$XDG_RUNTIME_DIR/mtr``, or ``/tmp/mtr-UID``
@@ -8,23 +8,21 @@ this user alone: mode 0700, no symlink, checked at each use, because /tmp is eve
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import stat
 
 from mtr.errors import MtrError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 MAX_SOCKET_PATH_BYTES = 86
 """ssh appends 17 characters while binding, and sun_path holds 104 on macOS, 108 on Linux (unix(7))."""
 
 SOCKET_NAME_BYTES = 20
 
-_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/+-]*\Z")
+_PLAIN_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/+-")
 
 
 def ensure_runtime_dir(environ: Mapping[str, str]) -> str:
@@ -34,9 +32,10 @@ def ensure_runtime_dir(environ: Mapping[str, str]) -> str:
         MtrError: somebody else owns it, or it is a symlink; nothing in it can be trusted then.
     """
     path = _resolve_runtime_dir(environ)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
-    found = os.lstat(path)
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        found = _make_private(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise MtrError(f"{path} is not a directory of yours", hint=f"ls -ld {path}, and remove it")
     if found.st_mode & 0o077:
@@ -44,11 +43,19 @@ def ensure_runtime_dir(environ: Mapping[str, str]) -> str:
     return path
 
 
+def _make_private(path: str) -> os.stat_result:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass  # another mtr was faster
+    return os.lstat(path)
+
+
 def _resolve_runtime_dir(environ: Mapping[str, str]) -> str:
     base = environ.get("XDG_RUNTIME_DIR", "")
     path = f"{base}/mtr"
     fits = len(path) + 1 + SOCKET_NAME_BYTES <= MAX_SOCKET_PATH_BYTES
-    if base and fits and _PLAIN_PATH.match(path) and _is_own_directory(base):
+    if base and fits and path.startswith("/") and _PLAIN_CHARACTERS.issuperset(path) and _is_own_directory(base):
         return path
     return f"/tmp/mtr-{os.getuid()}"  # noqa: S108  ownership and mode are checked by the caller
 
@@ -60,6 +67,18 @@ def _is_own_directory(path: str) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
+def ensure_state_dir(environ: Mapping[str, str]) -> str:
+    """Return the directory for what is to stay: ``$XDG_STATE_HOME/mtr``, or ``~/.local/state/mtr``; made if missing."""
+    base = environ.get("XDG_STATE_HOME", "")
+    if not base.startswith("/"):
+        # The XDG Base Directory Specification: a relative path is invalid and ignored.
+        base = f"{environ.get('HOME') or os.path.expanduser('~')}/.local/state"
+    path = f"{base}/mtr"
+    if not os.path.isdir(path):
+        os.makedirs(path, 0o700, exist_ok=True)
+    return path
 
 
 def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
@@ -77,30 +96,36 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
 
 def remove_file(path: str) -> None:
     """Remove ``path`` if it is there."""
-    with contextlib.suppress(FileNotFoundError):
+    try:
         os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
-@contextlib.contextmanager
-def hold_lock(path: str) -> Iterator[None]:
+class hold_lock:  # noqa: N801  read as a statement: with hold_lock(path)
     """Hold an exclusive lock on ``path`` among the processes of this machine; wait for it if need be.
 
     The file goes when the lock is released. Whoever waited on the removed file notices that the path no
     longer names it, and starts over.
     """
-    import fcntl
 
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if _names(path, descriptor):
-            break
-        os.close(descriptor)
-    try:
-        yield
-    finally:
-        remove_file(path)
-        os.close(descriptor)
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        import fcntl
+
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _names(self._path, descriptor):
+                break
+            os.close(descriptor)
+        self._descriptor = descriptor
+
+    def __exit__(self, *_: object) -> None:
+        remove_file(self._path)
+        os.close(self._descriptor)
 
 
 def _names(path: str, descriptor: int) -> bool:

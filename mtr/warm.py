@@ -6,8 +6,8 @@ traceback reaches a user for anything that they can cause.
 
 from __future__ import annotations
 
+import _signal
 import os
-import signal
 import sys
 
 from mtr.command_line import Invocation, parse_arguments
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``mtr`` with ``arguments`` (default: this process's) and return its exit status."""
     _open_missing_stdio()
     # Whoever started mtr may ignore it; then no status of a program could be read.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     try:
         with raise_on_signals():
             status = _dispatch(parse_arguments(sys.argv[1:] if arguments is None else arguments))
@@ -50,7 +50,7 @@ def _dispatch(invocation: Invocation) -> int:
         from mtr.cli.app import run_own
 
         return run_own(invocation)
-    from mtr.workflow import run
+    from mtr.run import run
 
     return run(invocation, os.environ)
 

@@ -1,7 +1,6 @@
-"""The order of things in a run: project, configuration, server, connection, sync, command.
+"""From a directory to a server: project, configuration, choice of server, connection, kept as a route.
 
-The one page that puts the layers together; the command line, and later the MCP server and the dashboard, call
-it. What people see on the way goes to a :class:`Voice`, so that nothing here prints.
+What a run does before it is warm, and the public API for scripts and notebooks. The run itself is ``run``.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtr.errors import EXIT_FAILURE, ConfigError, GateRefused, ProjectError
+from mtr.errors import EXIT_FAILURE, ConfigError, ProjectError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +21,11 @@ if TYPE_CHECKING:
     from mtr.config.model import Config, Server
     from mtr.config.project import Project
     from mtr.process.captured import Captured
+    from mtr.route import Route
     from mtr.ssh.connection import Connection
     from mtr.ssh.gate import Command
-    from mtr.sync.base import BaseSyncer, SyncResult
+    from mtr.sync.delivery import Project as SyncedProject
+    from mtr.sync.result import SyncResult
     from mtr.voice import Voice
 
 POSIX_SHELLS = frozenset(("auto", "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox"))
@@ -77,52 +78,109 @@ def _find_directory() -> str:
         raise ProjectError("the current directory no longer exists", hint="cd to one that does") from error
 
 
-def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
-    """Do what ``mtr CMD`` means and return the status for mtr to exit with.
+def make_route(
+    invocation: Invocation, environ: Mapping[str, str], voice: Voice, *, may_prompt: bool
+) -> tuple[Route, Connection]:
+    """Read the configuration, open the connection, and keep what a later run needs to know of both.
 
     Raises:
-        MtrError: mtr itself failed; the command did not start, or its fate is unknown and the error says so.
+        MtrError: the project, the configuration or the login is wrong.
     """
+    from mtr.config.remote_dir import load_machine_id
+    from mtr.route import save_route
     from mtr.ssh.connection import connect
-    from mtr.voice import Voice
 
-    voice = Voice(quiet=invocation.quiet, verbose=invocation.verbose)
-    tty = _wants_tty(invocation)
     target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
-    command = build_command(target, invocation.words, invocation.env)
-    if invocation.dry_run:
-        return dry_run(target, command, environ, sync=invocation.sync, tty=tty)
-    connection = connect(target.server, environ, may_prompt=tty, says=voice.say)
+    _ensure_shell(target.server)
+    connection = connect(target.server, environ, may_prompt=may_prompt, says=voice.say)
     voice.detail(f"connected to {connection.label}")
-    if invocation.sync:
-        sync(connection, target, voice)
-    voice.detail(f"running in {target.remote_dir}/{target.subdir}".rstrip("/"))
-    return run_command(connection, command, tty=tty)
+    route = build_route(target, connection, load_machine_id())
+    files, places, variables = _list_sources(target, connection, environ)
+    save_route(route, invocation, environ, files=files, places=places, variables=variables)
+    return route, connection
 
 
-def _wants_tty(invocation: Invocation) -> bool:
-    """A terminal there if both ends are terminals here; an explicit option decides otherwise."""
-    if invocation.tty is not None:
-        return invocation.tty
-    return sys.stdin is not None and os.isatty(0) and os.isatty(1)
-
-
-def build_command(target: Target, words: Sequence[str], env: Mapping[str, str]) -> Command:
-    """Return the command of a run: one word is text for a shell, several are an argv.
+def _ensure_shell(server: Server) -> None:
+    """Refuse a ``pre_cmd`` for a shell that does not speak POSIX sh.
 
     Raises:
-        ConfigError: ``pre_cmd`` for a shell that does not speak POSIX sh.
+        ConfigError: with what to write instead.
     """
-    from mtr.ssh.connection import new_run_id
-    from mtr.ssh.gate import Command
-
-    server = target.server
     if server.pre_cmd and os.path.basename(server.shell) not in POSIX_SHELLS:
         hint = "set `shell: bash` for it, or leave `shell` out"
         raise ConfigError(f"{server.name}: pre_cmd needs a POSIX shell, not {server.shell}", hint=hint)
+
+
+def build_route(target: Target, connection: Connection, machine_id: str) -> Route:
+    """Return the route of ``target`` over ``connection``."""
+    from mtr.route import Route
+
+    server = target.server
+    return Route(
+        connection.facts,
+        _build_project(target, machine_id) if target.remote_dir != "~" else None,
+        remote_dir=target.remote_dir,
+        subdir=target.subdir,
+        shell=server.shell,
+        pre_cmd=server.pre_cmd or "",
+        env=dict(server.env),
+    )
+
+
+def _build_project(target: Target, machine_id: str) -> SyncedProject:
+    """Return what is delivered where.
+
+    Raises:
+        ConfigError: the configuration asks for an engine that this version does not have.
+    """
+    import hashlib
+
+    from mtr.sync.delivery import Project as SyncedProject
+
+    server = target.server
+    if server.sync == "sftp":
+        hint = f"set `sync: rsync` for {server.name}"
+        raise ConfigError(f"{server.name}: `sync: sftp` is not part of this version yet", hint=hint)
+    client = hashlib.sha256(f"{machine_id}\n".encode() + os.fsencode(target.project.root)).hexdigest()[:12]
+    return SyncedProject(
+        str(target.project.root),
+        target.remote_dir,
+        (server.exclude, server.include, server.respect_gitignore),
+        client=client,
+        delete=server.delete,
+        engine=server.sync,
+    )
+
+
+def _list_sources(
+    target: Target, connection: Connection, environ: Mapping[str, str]
+) -> tuple[list[str], list[str], list[str]]:
+    """Return what a route was made of: files, the places that make a directory a project, variables."""
+    from mtr.config.load import list_files
+    from mtr.config.openssh import list_dependencies
+
+    project = target.project
+    files = [str(file) for file in list_files(project, environ)]
+    if "{branch}" in (target.server.remote_dir or "") and project.git_dir is not None:
+        files.append(str(project.git_dir / "HEAD"))
+    ssh_files, variables = list_dependencies(environ)
+    files += [*ssh_files, connection.facts.ssh]
+    start = project.root / project.subdir
+    chain = [start, *start.parents]
+    places = [f"{folder}/{name}" for folder in chain for name in (".mtr", ".git")]
+    return files, places, variables
+
+
+def build_command(target: Target, words: Sequence[str], env: Mapping[str, str]) -> Command:
+    """Return the command of a run: one word is text for a shell, several are an argv."""
+    from mtr.ssh.gate import Command
+    from mtr.ssh.line import new_run_id
+
+    server = target.server
+    _ensure_shell(server)
     return Command(
-        run_id=new_run_id(),
-        argv=tuple(words),
+        new_run_id(),
+        tuple(words),
         is_text=len(words) == 1,
         remote_dir=target.remote_dir,
         subdir=target.subdir,
@@ -132,87 +190,22 @@ def build_command(target: Target, words: Sequence[str], env: Mapping[str, str]) 
     )
 
 
-def build_syncer(connection: Connection, target: Target, voice: Voice) -> BaseSyncer:
-    """Return the engine that brings the project to the server.
-
-    Raises:
-        ConfigError: the configuration asks for an engine that this version does not have.
-    """
-    from mtr.sync.ignore import Rules
-    from mtr.sync.rsync import RsyncSyncer
-
-    server = target.server
-    if server.sync == "sftp":
-        hint = f"set `sync: rsync` for {server.name}"
-        raise ConfigError(f"{server.name}: `sync: sftp` is not part of this version yet", hint=hint)
-    rules = Rules(exclude=server.exclude, include=server.include, respect_gitignore=server.respect_gitignore)
-    return RsyncSyncer(connection, rules=rules, on_progress=voice.show_progress)
-
-
-def sync(connection: Connection, target: Target, voice: Voice) -> SyncResult:
-    """Bring the project's files to the server; say how much that was.
-
-    Raises:
-        SyncError: they did not all arrive; nothing may run on a half-synced tree.
-    """
-    syncer = build_syncer(connection, target, voice)
-    result = syncer.sync(target.project.root, target.remote_dir, ())
-    voice.show_receipt(result, connection.server_name)
-    return result
-
-
-def run_command(connection: Connection, command: Command, *, tty: bool) -> int:
-    """Run ``command`` in the foreground and return its exact status.
-
-    Raises:
-        GateRefused: the server refused before the command started.
-    """
-    status = connection.run_foreground(command, tty=tty)
-    if status == EXIT_FAILURE and (words := connection.load_refusal(command.run_id)):
-        raise build_refusal(connection.server_name, command, words)
-    return status
-
-
-def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> GateRefused:
-    """Return the error for what the gate left when it refused: a word, then the system's own words."""
-    reason, detail = words[0], "\n".join(words[1:])
-    where = f"{command.remote_dir}/{command.subdir}".rstrip("/")
-    if reason == "directory":
-        return GateRefused(
-            f"{server_name}: cannot enter {where}; the command did not start",
-            detail=detail,
-            hint="check `remote_dir`, and who may write there",
-        )
-    if reason == "pre_cmd":
-        ended = f"ended with status {detail}" if detail else "never came to its end"
-        return GateRefused(
-            f"{server_name}: pre_cmd {ended}; the command did not start",
-            detail=f"pre_cmd: {command.pre_cmd}",
-            hint=f"mtr -s {server_name} --no-sync bash, and try it there",
-        )
-    if reason == "shell":
-        hint = f"choose another `shell` for {server_name}"
-        return GateRefused(f"{server_name}: no shell {detail} there; the command did not start", hint=hint)
-    return GateRefused(
-        f"{server_name}: the environment of the command did not arrive; it did not start",
-        detail=detail,
-        hint=f"mtr down -s {server_name}, and run again",
-    )
-
-
-def dry_run(target: Target, command: Command, environ: Mapping[str, str], *, sync: bool, tty: bool) -> int:
+def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) -> int:
     """Print the commands that a run would start, without connecting; secrets are not among them.
 
     The environment travels apart from the command line, and shows as names only.
     """
-    from mtr.ssh.connection import open_nothing
+    from mtr.ssh.connection import plan_connection
 
-    connection = open_nothing(target.server, environ)
-    lines = [shlex.join(argv) for argv in connection.sessions.build_opening_argvs()]
-    if sync:
+    target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
+    command = build_command(target, invocation.words, invocation.env)
+    connection = plan_connection(target.server, environ)
+    lines = [shlex.join(argv) for argv in connection.build_opening_argvs()]
+    if invocation.sync:
         from mtr.sync.plan import Plan
         from mtr.sync.rsync import build_rsync_argv
 
+        _build_project(target, "")
         lines.append(shlex.join(build_rsync_argv(Plan(target.project.root, target.remote_dir, ()), connection)))
     lines.append(shlex.join(connection.build_foreground_argv(connection.build_call(command), tty=tty)))
     place = f"{target.remote_dir}/{target.subdir}".rstrip("/")
@@ -235,9 +228,14 @@ class Remote:
 
     def sync(self) -> SyncResult:
         """Bring the project's files to the server."""
+        from mtr.config.remote_dir import load_machine_id
+        from mtr.run import Errand, build_delivery
         from mtr.voice import Voice
 
-        return sync(self.connection, self.target, Voice(quiet=True))
+        self.target.project.ensure_syncable()
+        route = build_route(self.target, self.connection, load_machine_id())
+        delivery = build_delivery(route, self.connection, self.connection.environ)
+        return Errand(delivery, Voice(quiet=True)).sync()
 
     def run(self, argv: Sequence[str] | str, *, stdin: bytes = b"", timeout_s: float | None = None) -> Captured:
         """Run ``argv``, or a string in a shell, in the project's directory there; nothing is synced.
@@ -246,12 +244,11 @@ class Remote:
         """
         words = [argv] if isinstance(argv, str) else list(argv)
         command = build_command(self.target, words, {})
-        if not isinstance(argv, str) and len(words) == 1:
-            import dataclasses
-
-            command = dataclasses.replace(command, is_text=False)
+        command.is_text = isinstance(argv, str)
         found = self.connection.run(command, stdin=stdin, timeout_s=timeout_s)
         if found.status == EXIT_FAILURE and (refusal := self.connection.load_refusal(command.run_id)):
+            from mtr.run import build_refusal
+
             raise build_refusal(self.connection.server_name, command, refusal)
         return found
 
@@ -268,4 +265,4 @@ def connect(server: str | None = None, *, directory: str | None = None) -> Remot
     return Remote(target, connection.connect(target.server))
 
 
-__all__ = ["ProjectError", "Remote", "Target", "connect", "load_target", "run", "sync"]
+__all__ = ["Remote", "Target", "connect", "dry_run", "load_target", "make_route"]

@@ -23,6 +23,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 VERBS = {
     "run": ("", "Run a command, spelt out: mtr run [OPTIONS] -- CMD."),
     "sync": ("mtr.cli.sync:sync", "Sync the project and run nothing."),
+    "why": ("mtr.cli.why:why", "Say whether a path is synced, and which rule decides."),
     "servers": ("mtr.cli.connections:servers", "List the servers and their connections."),
     "up": ("mtr.cli.connections:up", "Open the connection to a server, asking what must be asked."),
     "down": ("mtr.cli.connections:down", "Close it; running commands are left to end."),

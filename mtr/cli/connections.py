@@ -35,7 +35,7 @@ def up(invocation: Invocation, server: str | None, directory: str | None) -> int
         needs_project=False,
     )
     connection = connect(target.server, os.environ, may_prompt=is_interactive(), says=Voice().say)
-    connection.sessions.check()
+    connection.ensure_alive()
     Voice().say(f"{connection.label} is up")
     return 0
 

@@ -15,23 +15,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @take("server", "directory", "quiet", "verbose")
+@click.option("--full", is_flag=True, help="Compare everything; what differs there goes to the trash there.")
 @click.pass_obj
-def sync(invocation: Invocation, server: str | None, directory: str | None, quiet: bool, verbose: bool) -> int:
+def sync(
+    invocation: Invocation, server: str | None, directory: str | None, *, quiet: bool, verbose: bool, full: bool
+) -> int:
     """Sync the project to its server and run nothing."""
-    from mtr.ssh import connect
+    from mtr.run import Errand, build_delivery, open_line
     from mtr.voice import Voice
-    from mtr.workflow import load_target
-    from mtr.workflow import sync as sync_project
 
     voice = Voice(quiet=choose(quiet, invocation, "quiet"), verbose=choose(verbose, invocation, "verbose"))
-    target = load_target(
-        choose(directory, invocation, "directory"),
-        choose(server, invocation, "server"),
-        os.environ,
-        needs_project=True,
-    )
-    connection = connect(target.server, os.environ, may_prompt=is_interactive(), says=voice.say)
-    result = sync_project(connection, target, voice)
-    if not result.files_sent:
-        voice.detail(f"{connection.server_name} is up to date")
+    invocation.server = choose(server, invocation, "server")
+    invocation.directory = choose(directory, invocation, "directory")
+    route, line = open_line(invocation, os.environ, voice, may_prompt=is_interactive())
+    result = Errand(build_delivery(route, line, os.environ), voice, full=full).sync()
+    if not result.files_sent and not result.deleted:
+        voice.detail(f"{line.server_name} is up to date")
     return 0

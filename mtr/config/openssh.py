@@ -47,6 +47,22 @@ def read_ssh_config_files(environ: Mapping[str, str], system_file: str = SYSTEM_
     return tuple(found.values())
 
 
+def list_dependencies(environ: Mapping[str, str], system_file: str = SYSTEM_FILE) -> tuple[list[str], list[str]]:
+    """Return what ssh's answer about a host depends on: paths of files and directories, there or not; variables."""
+    home = home_dir(environ)
+    files = read_ssh_config_files(environ, system_file)
+    paths = [f"{home}/.ssh/config", system_file, *(file.path for file in files)]
+    variables = {name for file in files for name in _VARIABLE.findall(os.fsdecode(file.data))}
+    for file in files:
+        base = os.path.dirname(file.path)
+        for keyword, words in _parse(file.data):
+            for pattern in words if keyword == "include" else ():
+                place = _Place(home, environ, {}).expand(pattern, base)
+                # A file that appears there would be read as well.
+                paths.append(os.path.dirname(place) if glob.has_magic(place) else place)
+    return list(dict.fromkeys(paths)), sorted(variables)
+
+
 def literal_hosts(files: Iterable[SshConfigFile]) -> tuple[str, ...]:
     """Return the names on ``Host`` lines that are no patterns, each once, in order."""
     names = (
@@ -70,10 +86,14 @@ class _Place:
 
     def list_paths(self, pattern: str, base: str) -> list[str]:
         """Return the files that an ``Include`` names: ``~``, ``${VAR}`` and globs expanded, sorted."""
+        return sorted(glob.glob(self.expand(pattern, base)))
+
+    def expand(self, pattern: str, base: str) -> str:
+        """Return ``pattern`` with ``~`` and ``${VAR}`` expanded, as an absolute path; globs stay."""
         text = _VARIABLE.sub(lambda part: self.environ.get(part[1], ""), pattern)
         if text.startswith("~/"):
             text = self.home + text[1:]
-        return sorted(glob.glob(os.path.join(base, text)))
+        return os.path.join(base, text)
 
 
 def _read_with_includes(path: str, base: str, place: _Place, depth: int) -> None:

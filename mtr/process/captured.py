@@ -13,10 +13,10 @@ import os
 import shutil
 import signal
 import threading
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from mtr.errors import MissingProgram, MtrError
+from mtr.process.piped import Captured, ProgramTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,20 +25,7 @@ if TYPE_CHECKING:
 ANY_STATUS = range(-64, 256)
 CHUNK_BYTES = 65_536
 
-
-@dataclass(frozen=True, slots=True)
-class Captured:
-    """What a finished program left: status, and both streams as bytes."""
-
-    status: int
-    stdout: bytes
-    stderr: bytes
-
-
-class ProgramTimeout(MtrError):
-    """A program that mtr drives did not end in time; it was killed."""
-
-    code = "program-timeout"
+__all__ = ["Captured", "ProgramTimeout", "run_captured", "stream"]
 
 
 def run_captured(

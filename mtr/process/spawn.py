@@ -6,8 +6,8 @@ the program gets them back as it expects them.
 
 from __future__ import annotations
 
+import _signal
 import os
-import signal
 
 from mtr.errors import MissingProgram
 
@@ -15,14 +15,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
+_RESTORED = (_signal.SIGPIPE, _signal.SIGXFSZ)
 
 
 def start_inherited(argv: Sequence[str], environ: Mapping[str, str], *, own_session: bool = False) -> int:
     """Start ``argv`` on the inherited stdin, stdout and stderr, and return its pid.
 
-    ``own_session`` takes it out of reach of the terminal's Ctrl-C, which then reaches mtr alone; it can
-    still read and write the terminal, since job control binds only a terminal's own session (POSIX 11.1.4).
+    ``own_session`` takes it out of reach of the terminal's Ctrl-C; it can still read and write the terminal,
+    since job control binds only a terminal's own session (POSIX 11.1.4).
     """
     return _spawn(argv, environ, (), own_session=own_session)
 
@@ -43,6 +43,12 @@ def start_detached(
     for descriptor in keep:
         os.set_inheritable(descriptor, True)
     return _spawn(argv, environ, actions, own_session=False)
+
+
+def start_piped(argv: Sequence[str], environ: Mapping[str, str], descriptors: Sequence[int]) -> int:
+    """Start ``argv`` with ``descriptors`` as its stdin, stdout and stderr, in a session of its own; return its pid."""
+    actions = [(os.POSIX_SPAWN_DUP2, given, number) for number, given in enumerate(descriptors)]
+    return _spawn(argv, environ, actions, own_session=True)
 
 
 def _spawn(

@@ -6,7 +6,6 @@ never calls setlocale for messages. What is not recognised stays a plain :class:
 
 from __future__ import annotations
 
-import enum
 import re
 
 from mtr.errors import (
@@ -17,7 +16,6 @@ from mtr.errors import (
     HostKeyChanged,
     RemoteDiskFull,
     RemoteNotWritable,
-    RsyncMissing,
     SyncError,
     UnknownHost,
 )
@@ -27,26 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mtr.ssh.endpoint import Endpoint
-
-
-class Outcome(enum.Enum):
-    """How a session ended, as its log tells (see ``build_outcome_flags``)."""
-
-    NEVER_OPENED = "never opened: nothing ran, a retry is safe"
-    REFUSED = "the server refused another session on this master: nothing ran"
-    STATUS = "the remote status arrived"
-    NO_STATUS = "opened, but no status arrived: line lost, or the gate was killed"
-
-
-def parse_outcome(log: str) -> Outcome:
-    """Return how the session ended from its log.
-
-    Source: the debug messages of ``mux_client_request_session`` in OpenSSH's mux.c, 8.5 and newer.
-    """
-    if "master session id" in log:
-        return Outcome.STATUS if "Received exit status from master" in log else Outcome.NO_STATUS
-    refused = "Session open refused by peer" in log
-    return Outcome.REFUSED if refused else Outcome.NEVER_OPENED
 
 
 def build_connect_error(endpoint: Endpoint, log: str, status: int) -> ConnectError:
@@ -126,12 +104,13 @@ _CAUSES: tuple[tuple[str, Callable[[Endpoint, str], ConnectError]], ...] = (
 
 
 def build_prepare_error(status: int, label: str, remote_dir: str, words: str) -> SyncError:
-    """Return the error for a status of ``prepare.sh`` other than 0."""
+    """Return the error for a status of ``list.sh`` other than 0."""
     if re.search("No space left|[Dd]isk quota exceeded", words):
         return RemoteDiskFull(f"no space left on {label} for {remote_dir}", detail=words, hint="df -h there")
-    if status == 3:
-        return RsyncMissing(f"rsync is not installed on {label}", hint="install rsync there, e.g. apt install rsync")
     if status in (1, 2):
         hint = "choose another `remote_dir`, or make that one writable"
         return RemoteNotWritable(f"{label}: cannot write to {remote_dir}", detail=words, hint=hint)
-    return SyncError(f"{label}: cannot prepare {remote_dir} (status {status})", detail=words)
+    if status == 5:
+        hint = "wait for the other run; if there is none, remove .mtr/busy.* in that directory there"
+        return SyncError(f"{label}: somebody's sync to {remote_dir} does not end", hint=hint)
+    return SyncError(f"{label}: cannot look at {remote_dir} (status {status})", detail=words)

@@ -33,7 +33,8 @@ class Endpoint:
     """One address of one server, as ssh resolves it.
 
     ``explicit`` are the options of its master, ``session_options`` those of its sessions; ``address`` is
-    ``user@hostname:port`` for people; ``key`` names its masters' sockets.
+    ``user@hostname:port`` for people; ``key`` names its masters' sockets. ``forwards`` is "agent" where sessions
+    forward the agent, "more" where they need what only ssh itself can set up (X11, another agent's socket).
     """
 
     server_name: str
@@ -44,6 +45,8 @@ class Endpoint:
     config: str
     explicit: tuple[str, ...]
     session_options: tuple[str, ...]
+    send_env: tuple[str, ...] = ()
+    forwards: str = ""
 
     @property
     def label(self) -> str:
@@ -119,12 +122,21 @@ def resolve_endpoint(
         config=config,
         explicit=tuple(explicit),
         session_options=options.build_session_options(query),
+        send_env=tuple(query.get("sendenv", ())),
+        forwards=_parse_forwards(query),
     )
 
 
 def _render_address(query: Mapping[str, Sequence[str]]) -> str:
     user, host, port = (query.get(name, ["?"])[0] for name in ("user", "hostname", "port"))
     return f"{user}@{host}:{port}"
+
+
+def _parse_forwards(query: Mapping[str, Sequence[str]]) -> str:
+    agent, x11 = query.get("forwardagent", ["no"])[0], query.get("forwardx11", ["no"])[0]
+    if x11 != "no" or agent not in ("yes", "no"):
+        return "more"
+    return "agent" if agent == "yes" else ""
 
 
 def _ambient(query: Mapping[str, Sequence[str]], environ: Mapping[str, str]) -> list[str]:

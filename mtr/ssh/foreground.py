@@ -1,15 +1,12 @@
-"""A session in the foreground: ssh on mtr's own stdio, its signals, its deadline, the terminal afterwards.
+"""ssh on mtr's own terminal: its signals, its deadlines, and the terminal afterwards.
 
-With a terminal, ssh stands in front: keys, window changes and ``~.`` are its own. In batch it gets a session
-of its own, so that Ctrl-C reaches mtr alone, which ends the run on the server while ssh still delivers the
-command's last words.
+ssh stands in front: keys, window changes and ``~.`` are its own.
 """
 
 from __future__ import annotations
 
-import contextlib
+import _signal
 import os
-import signal
 import sys
 import time
 
@@ -18,7 +15,7 @@ from mtr.process.spawn import is_ended, start_inherited, wait_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 LAST_WORDS_S = 3.0
 """How long ssh may still deliver output after the run on the server has ended."""
@@ -27,45 +24,64 @@ LAST_WORDS_S = 3.0
 _RESET_MODES = "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[0m\r\n"
 
 
-@contextlib.contextmanager
-def after(delay_s: float, act: Callable[[], None]) -> Iterator[None]:
-    """Call ``act`` once, ``delay_s`` from now, if the block still runs then."""
-    before = signal.signal(signal.SIGALRM, lambda _signum, _frame: act())
-    signal.setitimer(signal.ITIMER_REAL, delay_s)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+class after:  # noqa: N801  read as a statement: with after(deadlines)
+    """Call each ``act`` of ``deadlines``, pairs of (seconds from now, act), if the block still runs then."""
+
+    def __init__(self, deadlines: Sequence[tuple[float, Callable[[], None]]]) -> None:
+        self._started_s = time.monotonic()
+        self._deadlines = sorted(deadlines, key=lambda pair: pair[0])
+
+    def __enter__(self) -> None:
+        self._before = _signal.signal(_signal.SIGALRM, lambda _signum, _frame: self._act())
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._deadlines:
+            left_s = self._started_s + self._deadlines[0][0] - time.monotonic()
+            _signal.setitimer(_signal.ITIMER_REAL, max(0.001, left_s))
+
+    def _act(self) -> None:
+        act = self._deadlines.pop(0)[1]
+        self._arm()
+        act()
+
+    def __exit__(self, *_: object) -> None:
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+        _signal.signal(_signal.SIGALRM, self._before)
 
 
 def run_foreground(
     argv: Sequence[str],
     environ: Mapping[str, str],
     *,
-    tty: bool,
-    deadline_s: float,
-    on_deadline: Callable[[int], None],
+    meanwhile: Callable[[], None],
+    deadlines: Sequence[tuple[float, Callable[[int], None]]],
     on_interrupt: Callable[[int], None],
 ) -> int:
-    """Run ssh on the inherited stdio and return its status.
+    """Run ssh on the inherited terminal and return its status.
 
-    ``on_deadline(pid)`` is called once after ``deadline_s``, to see whether the session has opened at all.
-    ``on_interrupt(signum)`` ends the run on the server; then ssh gets ``LAST_WORDS_S`` and is ended too.
+    ``meanwhile`` is done once ssh has started. Each of ``deadlines`` is (seconds, act), and ``act`` is called with
+    ssh's pid if it still runs then. ``on_interrupt(signum)`` ends the run on the server; then ssh gets
+    ``LAST_WORDS_S`` and is ended too.
 
     Raises:
         Interrupted: a signal reached mtr (see ``raise_on_signals``); nothing of the run goes on here.
     """
-    with _stdio_restored(tty=tty):
+    with stdio_restored(tty=True):
         pid = 0
         try:
             with signals_held():
-                pid = start_inherited(argv, environ, own_session=not tty)
-            with after(deadline_s, lambda: on_deadline(pid)):
+                pid = start_inherited(argv, environ)
+            meanwhile()
+            with after([(delay_s, lambda act=act: act(pid)) for delay_s, act in deadlines]):  # type: ignore[misc]
                 return wait_for(pid)
         except Interrupted as interrupted:
             if pid:
                 _end_run(pid, interrupted.signum, on_interrupt)
+            raise
+        except BaseException:
+            if pid:
+                _end(pid)
             raise
 
 
@@ -85,32 +101,41 @@ def _wait_at_most(pid: int, limit_s: float) -> None:
 
 
 def _end(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+    try:
         if is_ended(pid) is None:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, _signal.SIGKILL)
             wait_for(pid)
+    except (ProcessLookupError, ChildProcessError):
+        pass  # it has ended meanwhile
 
 
-@contextlib.contextmanager
-def _stdio_restored(*, tty: bool) -> Iterator[None]:
+class stdio_restored:  # noqa: N801  read as a statement: with stdio_restored(tty=…)
     """Leave stdin, stdout and stderr as they were found.
 
     A master makes the descriptors that a session hands to it non-blocking, and they are shared with whoever
     started mtr. A terminal that ssh could not restore (killed, line lost) is restored here.
     """
-    blocking = {}
-    for descriptor in (0, 1, 2):
-        with contextlib.suppress(OSError):
-            blocking[descriptor] = os.get_blocking(descriptor)
-    saved = _load_terminal() if tty else None
+
+    def __init__(self, *, tty: bool) -> None:
+        self._tty = tty
+
+    def __enter__(self) -> None:
+        self._blocking = [_is_blocking(descriptor) for descriptor in (0, 1, 2)]
+        self._saved = _load_terminal() if self._tty else None
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor, was in enumerate(self._blocking):
+            if was and not _is_blocking(descriptor):
+                os.set_blocking(descriptor, True)
+        if self._saved is not None:
+            _restore_terminal(self._saved)
+
+
+def _is_blocking(descriptor: int) -> bool:
     try:
-        yield
-    finally:
-        for descriptor, was in blocking.items():
-            with contextlib.suppress(OSError):
-                os.set_blocking(descriptor, was)
-        if saved is not None:
-            _restore_terminal(saved)
+        return os.get_blocking(descriptor)
+    except OSError:
+        return False
 
 
 def _load_terminal() -> list[object] | None:
@@ -125,9 +150,11 @@ def _load_terminal() -> list[object] | None:
 def _restore_terminal(saved: list[object]) -> None:
     import termios
 
-    with contextlib.suppress(termios.error):
+    try:
         if termios.tcgetattr(0) != saved:
             termios.tcsetattr(0, termios.TCSADRAIN, saved)  # type: ignore[arg-type]
+    except termios.error:
+        pass  # the terminal has gone
 
 
 def reset_terminal() -> None:

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from mtr.errors import ConnectionTimeout, MissingProgram, MtrError
 from mtr.ssh import options
 from mtr.ssh.diagnosis import build_connect_error
+from mtr.ssh.line import read_log
 from mtr.state import hold_lock, remove_file, write_atomic
 
 TYPE_CHECKING = False
@@ -42,8 +43,9 @@ OPEN_TIMEOUT_S = 120.0
 class MasterRecord:
     """What is known of an open master; stands beside its socket as JSON.
 
-    ``payload`` names what carries a payload to this server: ``LC_MTR``, ``XMODIFIERS`` or ``file``.
-    ``opened_s`` is in seconds since the epoch.
+    ``payload`` names what carries a payload to this server: ``LC_MTR``, ``XMODIFIERS`` or ``file``; ``stat`` the kind
+    of stat there (c: GNU or busybox, f: BSD, "": none); ``archive`` what unpacks a push: ``tar64`` (also from base64),
+    ``tar``, or "". ``opened_s`` is in seconds since the epoch.
     """
 
     server_name: str
@@ -52,6 +54,8 @@ class MasterRecord:
     pid: int
     opened_s: float
     payload: str = "file"
+    stat: str = ""
+    archive: str = ""
 
 
 def build_socket_path(runtime_dir: str, key: str, slot: int) -> str:
@@ -88,6 +92,11 @@ def find_master(client: options.SshClient, socket: str, destination: str, enviro
     except ProgramTimeout:
         return None
     return parse_check((asked.stdout + asked.stderr).decode(errors="replace"))
+
+
+def is_answering(ssh: str, socket: str, destination: str, environ: Mapping[str, str]) -> bool:
+    """Tell whether a master answers on ``socket``, as the program ``ssh`` sees it."""
+    return find_master(options.SshClient(ssh, (0, 0)), socket, destination, environ) is not None
 
 
 def parse_check(text: str) -> int | None:
@@ -133,7 +142,7 @@ def _open(
     status = _run_login(endpoint, socket, argv, password, environ, timeout_s=None if may_prompt else OPEN_TIMEOUT_S)
     pid = find_master(endpoint.client, socket, endpoint.destination, environ) if status == 0 else None
     if pid is None:
-        words = _read_log(socket)
+        words = read_log(f"{socket}.log")
         forget_master(socket)
         raise build_connect_error(endpoint, words, status)
     record = MasterRecord(endpoint.server_name, endpoint.address, endpoint.destination, pid, time.time())
@@ -188,14 +197,6 @@ def _wait_for_login(endpoint: Endpoint, pid: int, timeout_s: float | None) -> in
             os.kill(pid, signal.SIGTERM)
         raise
     return status
-
-
-def _read_log(socket: str) -> str:
-    try:
-        with open(f"{socket}.log", encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
 
 
 def stop_master(client: options.SshClient, socket: str, destination: str, environ: Mapping[str, str]) -> None:

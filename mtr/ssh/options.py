@@ -49,8 +49,6 @@ _SESSION_KEYS = frozenset(
 )
 """What a session decides for itself, and so must be told: read once from ``ssh -G``."""
 
-_LOG_OUTCOME = "LogVerbose=mux.c:mux_client_request_session():*"
-
 
 @dataclass(frozen=True, slots=True)
 class SshClient:
@@ -132,17 +130,6 @@ def build_master_argv(
     forced = [*_FORCED, *(_FORCED_SINCE_8_7 if client.version >= (8, 7) else ()), f"BatchMode={batch}"]
     background = ["-M", "-N", "-f", "-S", socket, "-E", f"{socket}.log"]
     return [client.path, "-F", config, *background, *_as_flags(forced), *explicit, "--", destination]
-
-
-def build_attach_argv(client: SshClient, socket: str, session_options: Sequence[str]) -> list[str]:
-    """Return the strict beginning of every session's argv: this master or nothing."""
-    strict = ["-F", "none", "-S", socket, "-o", "ControlMaster=no", "-o", "ProxyCommand=false"]
-    return [client.path, *strict, "-o", "LogLevel=ERROR", *session_options]
-
-
-def build_outcome_flags(client: SshClient, log: str) -> list[str]:
-    """Return the flags that keep ssh's own words, and how the session ended, in ``log``."""
-    return ["-E", log, *(("-o", _LOG_OUTCOME) if client.tells_outcome else ())]
 
 
 def build_control_argv(client: SshClient, socket: str, request: str, destination: str) -> list[str]:

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Protocol
 from mtr.errors import SyncError
 from mtr.sync.ignore import Rules, list_tree
 from mtr.sync.plan import Plan, build_plan
+from mtr.sync.result import SyncResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+__all__ = ["BaseSyncer", "Connection", "Progress", "SyncResult", "Transfer", "Transport"]
 
-class Connection(Protocol):
-    """What an engine needs of a connection; ``mtr.ssh`` has the real one."""
+
+class Transport(Protocol):
+    """What an engine needs of a line to carry out a plan; ``mtr.ssh`` has the real one."""
 
     @property
     def server_name(self) -> str:
@@ -35,6 +38,10 @@ class Connection(Protocol):
 
     def attempt_rsync(self, run_once: Callable[[str], int]) -> int:
         """Call ``run_once`` with the value of ``-e`` for a session, again while that session never opened."""
+
+
+class Connection(Transport, Protocol):
+    """What an engine needs to sync a project by itself."""
 
     def ensure_remote_dir(self, remote_dir: str, *, anew: bool = False) -> bool:
         """Make ``remote_dir`` and its parents on the server where they are missing; tell whether it looked.
@@ -59,24 +66,6 @@ class Transfer:
     path: bytes
     size_bytes: int
     bytes_sent: int
-
-
-@dataclass(frozen=True, slots=True)
-class SyncResult:
-    """The receipt of a sync.
-
-    ``files_total`` and ``bytes_total`` are the project, ``files_sent`` what was new or different;
-    ``bytes_sent`` is what crossed the line, or None where the engine could not tell; ``biggest`` holds the
-    files that cost most of it, largest first.
-    """
-
-    files_total: int
-    bytes_total: int
-    files_sent: int = 0
-    bytes_sent: int | None = 0
-    duration_s: float = 0.0
-    biggest: tuple[Transfer, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 class BaseSyncer(ABC):

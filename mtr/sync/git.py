@@ -20,7 +20,7 @@ from mtr.sync.patterns import Pattern, render_pattern
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mtr.process.captured import Captured
+    from mtr.process.piped import Captured
 
 GITLINK_MODE = b"160000"
 
@@ -92,10 +92,13 @@ def build_bare_tree(directory: bytes, warning: str = "") -> WorkTree:
     return WorkTree(directory, git_dir=_ensure_empty_git_dir(), warning=warning)
 
 
-def list_work_tree(tree: WorkTree, patterns: Sequence[Pattern], *, respect_gitignore: bool) -> Found:
+def list_work_tree(
+    tree: WorkTree, patterns: Sequence[Pattern], *, respect_gitignore: bool, paths: Sequence[bytes] = ()
+) -> Found:
     """Return what git tracks or would track in ``tree``, less what ``patterns`` (seen from there) leave out.
 
-    git lists tracked files whatever is ignored; ``patterns`` are mtr's, and apply to tracked files too.
+    ``paths`` asks about these alone, and what lies below them. git lists tracked files whatever is ignored;
+    ``patterns`` are mtr's, and apply to tracked files too.
 
     Raises:
         GitFailed: git cannot read this repository.
@@ -103,13 +106,18 @@ def list_work_tree(tree: WorkTree, patterns: Sequence[Pattern], *, respect_gitig
     """
     excludes = [f"--exclude={render_pattern(pattern, tree.prefix)}" for pattern in patterns]
     standard = ["--exclude-standard"] if respect_gitignore else []
-    listed = _ask_git(["ls-files", "-t", "-s", "-c", "-o", "-z", *standard, *excludes], tree)
+    asked = ["--", *map(os.fsdecode, paths)] if paths else []
+    listed = _ask_git(
+        ["--literal-pathspecs", "ls-files", "-t", "-s", "-c", "-o", "-z", *standard, *excludes, *asked], tree
+    )
     tracked, others, nested = parse_listing(listed.stdout)
     # A submodule that a file or a link has replaced is that file.
     replaced = {path for path in nested if not _is_directory(os.path.join(tree.directory, path))}
     tracked, nested = tracked | replaced, nested - replaced
     if excludes and (tracked or nested):
-        excluded = set(_ask_git(["ls-files", "-c", "-i", "-z", *excludes], tree).stdout.split(b"\0"))
+        excluded = set(
+            _ask_git(["--literal-pathspecs", "ls-files", "-c", "-i", "-z", *excludes, *asked], tree).stdout.split(b"\0")
+        )
         tracked, nested = tracked - excluded, nested - excluded
     return Found(tracked | others, nested, _describe_trouble(tree, listed.stderr))
 
@@ -132,6 +140,31 @@ def parse_listing(output: bytes) -> tuple[frozenset[bytes], frozenset[bytes], fr
             mode, _, path = record[2:].partition(b"\t")
             (nested if mode.startswith(GITLINK_MODE) else tracked).add(path)
     return frozenset(tracked), frozenset(others), frozenset(nested)
+
+
+def list_forced(tree: WorkTree) -> tuple[bytes, ...]:
+    """Return what git tracks in ``tree`` although an ignore file leaves it out, sorted."""
+    answer = _ask_git(["ls-files", "-c", "-i", "-z", "--exclude-standard"], tree)
+    return tuple(sorted(path for path in answer.stdout.split(b"\0") if path))
+
+
+def find_rule_files(tree: WorkTree) -> tuple[list[str], list[str]]:
+    """Return the files outside of ``tree`` that decide what git lists there, and its index; there or not."""
+    config = _run_git(["config", "--list", "--show-origin", "-z"], tree.directory).stdout.split(b"\0")
+    found = {os.fsdecode(word[5:]) for word in config if word.startswith(b"file:")}
+    home = os.environ.get("HOME") or os.path.expanduser("~")
+    base = os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    found |= {f"{home}/.gitconfig", f"{base}/git/config", f"{base}/git/ignore", "/etc/gitconfig"}
+    chosen = _run_git(["config", "--path", "core.excludesFile"], tree.directory).stdout
+    found |= {os.fsdecode(chosen.removesuffix(b"\n"))} if chosen else set()
+    indexes = []
+    if not tree.git_dir:
+        named = _run_git(["rev-parse", "--git-path", "info/exclude", "--git-path", "index"], tree.directory).stdout
+        exclude, index = (os.path.join(os.fsdecode(tree.directory), os.fsdecode(p)) for p in named.split(b"\n")[:2])
+        found.add(exclude)
+        indexes.append(index)
+    directory = os.fsdecode(tree.directory)
+    return sorted(os.path.join(directory, path) for path in found), indexes
 
 
 def match_patterns(paths: Iterable[bytes], patterns: Sequence[Pattern]) -> frozenset[bytes]:
@@ -196,10 +229,10 @@ def _ask_git(
 
 
 def _run_git(arguments: Sequence[str], directory: bytes, *, stdin: bytes = b"") -> Captured:
-    from mtr.process.captured import run_captured
+    from mtr.process.piped import run_piped
 
-    argv = ["git", "-c", "core.fsmonitor=false", *arguments]
-    return run_captured(argv, stdin=stdin, env=_build_environment(), cwd=Path(os.fsdecode(directory)))
+    argv = ["git", "-C", os.fsdecode(directory), "-c", "core.fsmonitor=false", *arguments]
+    return run_piped(argv, stdin=stdin, env=_build_environment())
 
 
 def _build_environment() -> dict[str, str]:
@@ -238,3 +271,36 @@ def _write_empty_git_dir(place: Path) -> None:
     for folder in ("objects", "refs"):
         (place / folder).mkdir(parents=True, exist_ok=True)
     write_atomic(str(place / "HEAD"), b"ref: refs/heads/none\n")
+
+
+def list_index(tree: WorkTree) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """Return the tracked files of ``tree`` and its submodules, by the index alone.
+
+    Raises:
+        GitFailed, MissingProgram: as :func:`list_work_tree`.
+    """
+    tracked, _, submodules = parse_listing(_ask_git(["ls-files", "-t", "-s", "-c", "-z"], tree).stdout)
+    return tracked, submodules
+
+
+def is_nested(tree: WorkTree, path: bytes) -> bool:
+    """Tell whether git takes the untracked directory ``path`` of ``tree`` for a repository of its own."""
+    arguments = ["ls-files", "-t", "-o", "-z", "--", os.fsdecode(b":(literal)" + path)]
+    return path in parse_listing(_ask_git(arguments, tree).stdout)[2]
+
+
+def find_ignore_lines(tree: WorkTree, paths: Iterable[bytes]) -> list[tuple[bytes, int, bytes] | None]:
+    """Return for each of ``paths`` the line of git's that decides: file, number and pattern.
+
+    The file is ``.gitignore``, ``info/exclude`` or the user's global one, its path absolute. A pattern with
+    ``!`` brings the path back. The index does not count here. Below a directory that is ignored, the answer is
+    the directory's. No path may lie in another repository or behind a symbolic link: git refuses those.
+    """
+    stdin = b"".join(b"./" + path + b"\0" for path in paths)
+    answer = _ask_git(["check-ignore", "-v", "-n", "-z", "--no-index", "--stdin"], tree, stdin=stdin, fine=(0, 1))
+    fields = answer.stdout.split(b"\0")[:-1]
+    top = tree.directory.rstrip(b"/")
+    for _ in filter(None, tree.prefix.split(b"/")):
+        top = os.path.dirname(top)
+    records = zip(fields[::4], fields[1::4], fields[2::4], strict=True)
+    return [(os.path.join(top, file), int(line), text) if file else None for file, line, text in records]

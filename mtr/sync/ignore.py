@@ -38,6 +38,10 @@ class Rules:
     include: tuple[str, ...] = ()
     respect_gitignore: bool = True
 
+    def to_tuple(self) -> tuple[object, ...]:
+        """Return the fields as plain values, to be kept with what they decided."""
+        return (self.exclude, self.include, self.respect_gitignore)
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -108,11 +112,16 @@ def _list_by_git(top: bytes, rules: Rules) -> tuple[set[bytes], list[str]]:
     return found | _find_forced(top, rules), warnings
 
 
+def build_patterns(rules: Rules) -> list[Pattern]:
+    """Return the patterns of the configuration that leave something out, from weak to strong."""
+    return [*parse_patterns(rules.exclude), _OWN_PATTERN]
+
+
 def _order_patterns(known: dict[bytes, tuple[Pattern, ...]], rules: Rules) -> list[Pattern]:
     """Return all patterns that outrank ``.gitignore``, from weak to strong: shallow, deep, exclude, ours."""
     files = sorted(known, key=lambda path: (path.count(b"/"), path))
     from_files = [pattern for path in files for pattern in known[path]]
-    return [*from_files, *parse_patterns(rules.exclude), _OWN_PATTERN]
+    return [*from_files, *build_patterns(rules)]
 
 
 def _collect(top: bytes, patterns: Sequence[Pattern], rules: Rules) -> tuple[set[bytes], list[str]]:
@@ -161,14 +170,20 @@ def _walk_for(top: bytes, patterns: Iterable[Pattern]) -> Iterator[bytes]:
 
 
 def _list_by_walk(top: bytes, rules: Rules) -> set[bytes]:
-    excluded, included = [*parse_patterns(rules.exclude), _OWN_PATTERN], parse_patterns(rules.include)
+    excluded, included = build_patterns(rules), parse_patterns(rules.include)
     found = set(walk.list_by_walk(top, excluded, respect_gitignore=rules.respect_gitignore))
     return found | walk.match_by_walk(_walk_for(top, included), included) if included else found
 
 
 def _describe_specials(top: bytes, rules: Rules, paths: Iterable[bytes]) -> list[str]:
     """Return a warning for each special file that the rules do not leave out anyway."""
-    patterns = [*parse_patterns(rules.exclude), _OWN_PATTERN]
-    matcher = walk.Matcher(top, patterns, respect_gitignore=rules.respect_gitignore)
+    matcher = walk.Matcher(top, build_patterns(rules), respect_gitignore=rules.respect_gitignore)
     specials = sorted(find_specials(top, paths))
     return [f"{os.fsdecode(path)} is {kind}: not synced" for path, kind in specials if not matcher.is_ignored(path)]
+
+
+def match_ignored(root: Path, paths: Iterable[bytes], rules: Rules) -> set[bytes]:
+    """Return those of ``paths`` that the rules leave out, whether or not they are there."""
+    top = os.fsencode(root)
+    matcher = walk.Matcher(top, build_patterns(rules), respect_gitignore=rules.respect_gitignore)
+    return {path for path in paths if matcher.is_ignored(path)}

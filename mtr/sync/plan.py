@@ -1,52 +1,138 @@
 """The plan of a sync: what to put where. Pure; whoever made the entries looked at the disk, an engine acts.
 
 Paths are bytes relative to the root, parts joined by ``/``: names on disk are bytes, in any encoding or none.
+Builtin modules only: a warm run that has something to bring imports it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from mtr.quoting import quote_posix
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+    from typing import Literal
 
-Kind = Literal["file", "symlink"]
+    Kind = Literal["file", "symlink"]
+
+BATCH_BYTES = 60_000
+"""What one call of the plan's text may hold: its words become the argv of ``mv`` and ``stat`` there."""
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
     """One path of the project as ``lstat`` saw it; times in nanoseconds, ``mode`` the permission bits."""
 
-    path: bytes
-    kind: Kind
-    size_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    mode: int
+    __slots__ = ("ctime_ns", "inode", "kind", "mode", "mtime_ns", "path", "size_bytes")
+
+    def __init__(
+        self,
+        path: bytes,
+        kind: Kind,
+        size_bytes: int,
+        mtime_ns: int,
+        ctime_ns: int = 0,
+        inode: int = 0,
+        mode: int = 0o644,
+    ) -> None:
+        self.path = path
+        self.kind = kind
+        self.size_bytes = size_bytes
+        self.mtime_ns = mtime_ns
+        self.ctime_ns = ctime_ns
+        self.inode = inode
+        self.mode = mode
+
+    def __repr__(self) -> str:
+        return f"Entry({', '.join(repr(getattr(self, name)) for name in ('path', 'kind', 'size_bytes', 'mtime_ns'))})"
+
+    def __eq__(self, other: object) -> bool:
+        names = self.__slots__
+        return isinstance(other, Entry) and all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def __hash__(self) -> int:
+        return hash(self.path)
 
 
-@dataclass(frozen=True, slots=True)
 class Plan:
-    """What an engine does: bring ``upload`` from ``root`` into ``remote_dir``, then remove ``delete`` there."""
+    """What an engine does: bring ``upload`` from ``root`` into ``remote_dir``, and remove ``delete`` there.
 
-    root: Path
-    remote_dir: str
-    upload: tuple[Entry, ...]
-    delete: tuple[bytes, ...] = ()
-    warnings: tuple[str, ...] = ()
+    ``folders`` are made where they are missing, ``rmdirs`` removed if nothing is left in them; ``adopt`` are lines of
+    the record for what the server has already: see ``apply.sh``.
+    """
+
+    __slots__ = ("adopt", "delete", "folders", "remote_dir", "rmdirs", "root", "upload", "warnings")
+
+    def __init__(
+        self,
+        root: Path,
+        remote_dir: str,
+        upload: tuple[Entry, ...],
+        delete: tuple[bytes, ...] = (),
+        warnings: tuple[str, ...] = (),
+        *,
+        folders: tuple[bytes, ...] = (),
+        rmdirs: tuple[bytes, ...] = (),
+        adopt: tuple[bytes, ...] = (),
+    ) -> None:
+        self.root = root
+        self.remote_dir = remote_dir
+        self.upload = upload
+        self.delete = delete
+        self.warnings = warnings
+        self.folders = folders
+        self.rmdirs = rmdirs
+        self.adopt = adopt
+
+    def __bool__(self) -> bool:
+        return bool(self.upload or self.delete or self.folders or self.rmdirs or self.adopt)
 
     @property
     def bytes_total(self) -> int:
         """Return the size of everything to upload, in bytes."""
         return sum(entry.size_bytes for entry in self.upload)
 
+    @property
+    def paths(self) -> list[bytes]:
+        """Return every path that may be another on the server once the plan is carried out."""
+        return [*(entry.path for entry in self.upload), *self.delete]
+
 
 def build_plan(entries: Iterable[Entry], *, root: Path, remote_dir: str, warnings: tuple[str, ...] = ()) -> Plan:
-    """Return the plan that brings ``entries`` to the server, ordered by path.
-
-    Nothing is known yet about what the server has: every entry is in the plan and the engine compares.
-    """
+    """Return the plan that brings ``entries`` to the server, ordered by path."""
     return Plan(root, remote_dir, tuple(sorted(entries, key=lambda entry: entry.path)), warnings=warnings)
+
+
+def render_plan(plan: Plan, sent: Iterable[bytes]) -> str:
+    """Return the calls that ``apply.sh`` carries out, as sh text; ``sent`` are the paths that travelled."""
+    lines = list(_render_calls("adopt", plan.adopt))
+    lines += _render_calls("gone", [b"./" + path for path in plan.delete])
+    lines += _render_calls("rmdirs", [b"./" + path for path in sorted(plan.rmdirs, reverse=True)])
+    lines += _render_calls("folders", [b"./" + path for path in plan.folders])
+    by_folder: dict[bytes, list[bytes]] = {}
+    for path in sent:
+        here = b"./" + path
+        folder = here.rpartition(b"/")[0]
+        if b"\n" in path:
+            lines.append(f"odd {_quote(folder)} {_quote(here)}\n")
+        else:
+            by_folder.setdefault(folder, []).append(here)
+    for folder, paths in by_folder.items():
+        lines += _render_calls(f"put {_quote(folder)}", paths)
+    return "".join(lines)
+
+
+def _render_calls(call: str, words: Iterable[bytes]) -> list[str]:
+    """Return ``call`` with all of ``words``, as often as their length asks for."""
+    calls, line, size = [], call, 0
+    for word in words:
+        line += " " + _quote(word)
+        size += len(word)
+        if size > BATCH_BYTES:
+            calls.append(line + "\n")
+            line, size = call, 0
+    return [*calls, line + "\n"] if size else calls
+
+
+def _quote(word: bytes) -> str:
+    return quote_posix(word.decode(errors="surrogateescape"))

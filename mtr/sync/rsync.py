@@ -5,7 +5,7 @@ its own ``:- .gitignore`` rules are not git's (RsyncProject/rsync#1079). The lis
 by NUL, so there is no file to protect or to leave behind, and any name travels.
 
 On the server: a file arrives under a temporary name beside its place and is renamed; what a cut upload had
-of it waits in ``.mtr-partial/`` there, and goes when that file's next upload ends.
+of it waits in a directory of its own there, and goes when that file's next upload ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from mtr.sync.base import BaseSyncer, SyncResult
 from mtr.sync.rsync_output import TRANSFER_FORMAT, OutputReader, explain_failure
 
 if TYPE_CHECKING:
-    from mtr.sync.base import Connection
+    from collections.abc import Callable
+
+    from mtr.sync.base import Connection, Progress
+    from mtr.sync.ignore import Rules
     from mtr.sync.plan import Plan
 
 PARTIAL_DIR = ".mtr-partial"
@@ -32,7 +35,6 @@ FILES_VANISHED = 24
 _BASE_OPTIONS = (
     "-lptz",  # links as links, permissions, times, compressed; owner and group stay the server's
     "--omit-dir-times",  # git and mtr know no directories' times
-    f"--partial-dir={PARTIAL_DIR}",
     "--from0",
     "--files-from=-",
 )
@@ -81,11 +83,17 @@ def _accepts(options: tuple[str, ...]) -> bool:
 
 
 def build_rsync_argv(
-    plan: Plan, connection: Connection, features: Features | None = None, *, shell: str | None = None
+    plan: Plan,
+    connection: Connection,
+    features: Features | None = None,
+    *,
+    shell: str | None = None,
+    partial_dir: str = PARTIAL_DIR,
 ) -> list[str]:
     """Return rsync's argv for ``plan``; the file list goes to its stdin.
 
-    ``shell`` is the value of ``-e`` for one session; left out, it is what ``--dry-run`` shows.
+    ``shell`` is the value of ``-e`` for one session; left out, it is what ``--dry-run`` shows. ``partial_dir`` keeps
+    what a cut upload had of a file: a name in each directory there, or one directory for all.
     """
     features = features or Features()
     remote = render_remote_dir(plan.remote_dir)
@@ -95,7 +103,8 @@ def build_rsync_argv(
         remote = quote_posix(remote)
     source, destination = f"{plan.root}/", f"{_bracket_host(connection.destination)}:{remote}"
     chosen = shell or connection.rsync_shell()
-    return ["rsync", *_BASE_OPTIONS, *features.options, "-e", chosen, "--", source, destination]
+    partial = f"--partial-dir={partial_dir}"
+    return ["rsync", *_BASE_OPTIONS, partial, *features.options, "-e", chosen, "--", source, destination]
 
 
 def build_file_list(plan: Plan) -> bytes:
@@ -140,6 +149,18 @@ def build_environment() -> dict[str, str]:
 class RsyncSyncer(BaseSyncer):
     """Brings files to the server with the system's rsync over the open connection."""
 
+    def __init__(
+        self,
+        connection: Connection,
+        rules: Rules | None = None,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        partial_dir: str = PARTIAL_DIR,
+    ) -> None:
+        """Make an engine as :class:`BaseSyncer` does; see ``build_rsync_argv`` for ``partial_dir``."""
+        super().__init__(connection, rules, on_progress=on_progress)
+        self.partial_dir = partial_dir
+
     def apply(self, plan: Plan) -> SyncResult:
         """Upload what ``plan`` lists and rsync finds new or different; see :meth:`BaseSyncer.apply`."""
         from mtr.process.captured import stream
@@ -151,7 +172,7 @@ class RsyncSyncer(BaseSyncer):
         features, names = probe_features(), build_file_list(plan)
 
         def run_once(shell: str) -> int:
-            argv = build_rsync_argv(plan, self.connection, features, shell=shell)
+            argv = build_rsync_argv(plan, self.connection, features, shell=shell, partial_dir=self.partial_dir)
             return stream(
                 argv, on_stdout=reader.feed, on_stderr=reader.feed_error, stdin=names, env=build_environment()
             )

@@ -62,6 +62,14 @@ def find_specials(root: bytes, paths: Iterable[bytes]) -> Iterator[tuple[bytes, 
             yield path, _describe_special(entry)
 
 
+def describe_kind(path: bytes) -> str:
+    """Return what ``path`` is if it is a FIFO, a socket or a device, else ""."""
+    try:
+        return _SPECIAL_NAMES.get(stat.S_IFMT(os.lstat(path).st_mode), "")
+    except OSError:
+        return ""
+
+
 def _scan_path(root: bytes, path: bytes) -> Entry | None:
     try:
         found = os.lstat(root + b"/" + path)

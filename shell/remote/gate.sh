@@ -5,14 +5,16 @@
 # exact status. It is sent whole with every run; nothing of it stays on the server. Lines that are comments
 # are not sent.
 #
-#   set -- RUN DIR SUB PAYLOAD SHELL PRE MODE ARGV...
+#   set -- RUN DIR SUB PAYLOAD TOKEN SHELL PRE MODE ARGV...
 #
 #   RUN      random id of this run; this process shows as mtr-RUN in ps
 #   DIR      the project's directory here; ~ or ~/ at its start means $HOME
 #   SUB      directory below DIR to run in, or empty
-#   PAYLOAD  where the payload is, sh text with exports and a set -- for an ARGV too long for the command
-#            line. 0: there is none; v, x: in LC_MTR0 or XMODIFIERS, encoded for printf %b; f: in the file
-#            ~/.mtr-in.RUN, as it is
+#   PAYLOAD  where the payload is. 0: there is none; v, x: in LC_MTR0 or XMODIFIERS, encoded for printf %b; f: in
+#            the file ~/.mtr-in.RUN, as it is. It is sh text that sets mtr_env (exports, and a set -- for an ARGV
+#            too long for the command line), and for a push mtr_push (the text of apply.sh), mtr_plan and mtr_tar
+#   TOKEN    says what the tree must be when the command starts: .mtr/t.TOKEN is there. +TOKEN: a push beside this
+#            run brings it, so wait; empty: run whatever the tree is
 #   SHELL    what runs PRE and a MODE s command: auto (bash, else sh), a name or a path
 #   PRE      text of pre_cmd, or empty; runs in DIR, the command then in DIR/SUB
 #   MODE     a: ARGV is an argument vector, executed as it is; s: its one word is text for SHELL
@@ -30,11 +32,12 @@
 # 5. exec finds a program and never a builtin, as POSIX says. mksh's exec prefers its builtins; on a server
 #    whose /bin/sh is mksh, echo and the like are those of the shell.
 
-mtr_run=$1 mtr_dir=$2 mtr_sub=$3 mtr_in=$4 mtr_shell=$5 mtr_pre=$6 mtr_mode=$7
-shift 7
+mtr_run=$1 mtr_dir=$2 mtr_sub=$3 mtr_in=$4 mtr_token=$5 mtr_shell=$6 mtr_pre=$7 mtr_mode=$8
+shift 8
 # The login's home, whatever the payload or pre_cmd make of HOME.
 mtr_home=$HOME
 mtr_no=$mtr_home/.mtr-no.$mtr_run
+mtr_env='' mtr_push=''
 exec 9>&2 2>/dev/null
 
 no() {
@@ -45,7 +48,7 @@ no() {
 case $mtr_in in
   v) mtr_text=$LC_MTR0; unset LC_MTR0 ;;
   x) mtr_text=$XMODIFIERS; unset XMODIFIERS ;;
-  *) mtr_text= ;;
+  f) mtr_text=$mtr_home/.mtr-in.$mtr_run ;;
 esac
 case $mtr_in in
   v | x)
@@ -53,7 +56,6 @@ case $mtr_in in
     eval "$(printf %b "$mtr_text")" || no payload
     ;;
   f)
-    mtr_text=$mtr_home/.mtr-in.$mtr_run
     [ -f "$mtr_text" ] || no payload
     # shellcheck disable=SC1090
     . "$mtr_text" || no payload
@@ -66,9 +68,35 @@ case $mtr_dir in
   \~/*) mtr_dir=$mtr_home/${mtr_dir#\~/} ;;
 esac
 mtr_root=$mtr_dir
+enter() {
+  [ -d "$1" ] || mkdir -p -- "$1" || no directory "$(mkdir -p -- "$1" 2>&1)"
+  cd -- "$1" || no directory "$(cd -- "$1" 2>&1 || exit)"
+}
+if [ -n "$mtr_token" ]; then
+  cd -- "$mtr_root" || no token
+  if [ -n "$mtr_push" ]; then
+    mtr_text=$(eval "$mtr_push" 2>&1) || no push "$?" "$mtr_text"
+    case $mtr_text in *mtr-trash*) printf 'mtr: %s\n' 'what had changed on the server went to the trash there: mtr undo' >&9 ;; esac
+  fi
+  case $mtr_token in
+    +*)
+      # The push has a session of its own; without its connection it will not come any more.
+      mtr_token=${mtr_token#+} mtr_i=0
+      until [ -f ".mtr/t.$mtr_token" ]; do
+        if [ -f ".mtr/no.$mtr_token" ] || ! kill -0 "$PPID" || [ "$mtr_i" -gt 6000 ]; then
+          rm -f ".mtr/no.$mtr_token"
+          no token
+        fi
+        sleep 0.02 || sleep 1
+        mtr_i=$((mtr_i + 1))
+      done
+      ;;
+    *) [ -f ".mtr/t.$mtr_token" ] || no token ;;
+  esac
+fi
 mtr_dir=$mtr_dir${mtr_sub:+/$mtr_sub}
-[ -d "$mtr_dir" ] || mkdir -p -- "$mtr_dir" || no directory "$(mkdir -p -- "$mtr_dir" 2>&1)"
-cd -- "$mtr_dir" || no directory "$(cd -- "$mtr_dir" 2>&1 || exit)"
+enter "$mtr_dir"
+eval "$mtr_env" || no payload
 
 # A terminal this server has never heard of (kitty, ghostty) would leave vim and less without one.
 case ${TERM-} in
@@ -121,7 +149,7 @@ if [ -n "$mtr_pre" ]; then
     set -- "exec$mtr_words"
   fi
   printf '%s\n' pre_cmd '' >"$mtr_no"
-  cd -- "$mtr_root" || no directory "$(cd -- "$mtr_root" 2>&1 || exit)"
+  enter "$mtr_root"
   if [ -n "$mtr_sub" ]; then mtr_sub=$mtr_dir; fi
   set -- "$mtr_shell" -c "$mtr_before" "$mtr_shell" "$mtr_no" "$mtr_pre" "$1" "$mtr_sub"
 elif [ "$mtr_mode" = s ]; then

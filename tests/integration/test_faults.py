@@ -165,6 +165,7 @@ def test_a_missing_program_here_is_said(home: Home, project: Path, tool: str, ke
     tools.mkdir()
     for name in kept:
         (tools / name).symlink_to(str(shutil.which(name)))
+    home.configure(project, sync="rsync")
     assert f"{tool} is not installed on this machine" in fail(home, project, environ={"PATH": str(tools)})
 
 

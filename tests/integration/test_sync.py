@@ -19,8 +19,10 @@ ODD_DIRS = ['it\'s a "dir" $(x) *', "-rf", "a:b/c d", "deep/not/there/yet"]
 
 
 def list_files(root: Path) -> set[bytes]:
+    """Return the files below ``root``, without those of mtr's own directory."""
     top = os.fsencode(root)
-    return {os.path.relpath(os.path.join(folder, name), top) for folder, _, names in os.walk(top) for name in names}
+    found = {os.path.relpath(os.path.join(folder, name), top) for folder, _, names in os.walk(top) for name in names}
+    return {path for path in found if not path.startswith(b".mtr/")}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -50,13 +52,25 @@ def test_a_run_sees_the_current_files_and_no_ignored_ones(home: Home) -> None:
     assert list_files(home.remote(project)) == {b".gitignore", b"a.txt", b"src/b.py"}
 
 
-def test_a_command_does_not_start_when_the_sync_fails(home: Home) -> None:
-    """A directory of the server's own stands where a file belongs: 125, rsync's words, and nothing has run."""
+def test_what_stands_in_the_way_goes_to_the_trash(home: Home) -> None:
+    """A directory of the server's own stands where a file belongs: yours wins, theirs is kept, and undo tells."""
     project = home.make_project("clash")
     (home.remote(project) / "a.txt").mkdir(parents=True)
     (home.remote(project) / "a.txt" / "own").write_text("x")
+    done = home.run_mtr(["cat", "a.txt"], project)
+    assert (done.returncode, done.stdout) == (0, b"one\n")
+    assert b"went to the trash" in done.stderr
+    (kept,) = (home.remote(project) / ".mtr" / "trash").glob("*/a.txt/own")
+    assert kept.read_text() == "x"
+    assert list_files(home.remote(project)) == {b"a.txt", b"src/b.py"}
+
+
+def test_a_command_does_not_start_when_the_sync_fails(home: Home) -> None:
+    """A file that cannot be read here, or a directory that cannot be written there: 125, and nothing has run."""
+    project = home.make_project("fails")
+    home.configure(project, remote_dir="/proc/nothing/here")
     done = home.run_mtr(["touch", "ran"], project)
     assert done.returncode == 125
-    assert b"a.txt" in done.stderr
+    assert b"/proc/nothing" in done.stderr
     assert done.stdout == b""
-    assert list_files(home.remote(project)) == {b"a.txt/own", b"src/b.py"}
+    assert not (project / "ran").exists()

@@ -28,7 +28,7 @@ def make_connection(ssh: Path) -> Connection:
             file.write(
                 '{"server_name":"fake","address":"a","destination":"fake","pid":1,"opened_s":0}' if suffix else ""
             )
-    return Connection(server, sessions)
+    return Connection(server, sessions, dict(os.environ))
 
 
 def test_exec_stream(tmp_path: Path) -> None:

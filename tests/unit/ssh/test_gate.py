@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,7 +40,7 @@ def run_gate(
 
 
 def command(*argv: str, **fields: object) -> Command:
-    return replace(Command(RUN, argv), **fields)  # type: ignore[arg-type]
+    return Command(RUN, argv, **fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", [0, 1, 7, 124, 255])

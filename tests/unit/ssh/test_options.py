@@ -63,17 +63,8 @@ def test_batch_never_asks() -> None:
 
 
 def test_an_old_ssh_gets_no_option_that_it_lacks() -> None:
-    """SessionType and its kin came with 8.7, LogVerbose with 8.5; an unknown option would be fatal."""
+    """SessionType and its kin came with 8.7; an unknown option would be fatal."""
     assert "SessionType" not in values(build_master(OLD, Server(name="a", hosts=("h",))))
-    assert "LogVerbose" not in values(options.build_outcome_flags(OLD, "/l"))
-    assert "LogVerbose" in values(options.build_outcome_flags(CLIENT, "/l"))
-
-
-def test_a_session_has_no_way_to_a_login_of_its_own() -> None:
-    """No configuration, and a ProxyCommand that fails."""
-    argv = options.build_attach_argv(CLIENT, "/s", ())
-    assert argv[1:5] == ["-F", "none", "-S", "/s"]
-    assert values(argv)["ProxyCommand"] == "false"
 
 
 def test_ignore_unknown_is_never_set() -> None:

@@ -1,0 +1,126 @@
+"""Reading what a program or a session writes, on builtin modules only: what a warm run needs of that.
+
+Everything else that mtr reads goes through ``captured``, whose library takes longer to load than a whole warm run.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from mtr.errors import MissingProgram, MtrError
+from mtr.process.spawn import start_piped, wait_for
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+CHUNK_BYTES = 65_536
+
+
+class Captured:
+    """What a finished program left: status, and both streams as bytes."""
+
+    __slots__ = ("status", "stderr", "stdout")
+
+    def __init__(self, status: int, stdout: bytes, stderr: bytes) -> None:
+        self.status = status
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class ProgramTimeout(MtrError):
+    """A program that mtr drives did not end in time; it was killed."""
+
+    code = "program-timeout"
+
+
+def open_input(data: bytes) -> int:
+    """Return a descriptor that reads ``data`` and then ends: a file without a name, or /dev/null."""
+    if not data:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    if len(data) <= 4096:  # What every pipe holds (PIPE_BUF, pipe(7)), so that nobody has to read yet.
+        read_end, write_end = os.pipe()
+        os.write(write_end, data)
+        os.close(write_end)
+        return read_end
+    from tempfile import TemporaryFile
+
+    with TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        file.seek(0)
+        return os.dup(file.fileno())
+
+
+def read_all(
+    descriptors: Sequence[int], tick_s: float | None = None, on_tick: Callable[[], None] | None = None
+) -> list[bytes]:
+    """Return what comes out of each of ``descriptors`` until its end, and close them.
+
+    ``on_tick`` is called whenever nothing has come for ``tick_s``.
+    """
+    found: dict[int, list[bytes]] = {descriptor: [] for descriptor in descriptors}
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    left = set(descriptors)
+    try:
+        while left:
+            events = poller.poll(None if tick_s is None else tick_s * 1000)
+            if not events and on_tick is not None:
+                on_tick()
+            for descriptor, _ in events:
+                chunk = os.read(descriptor, CHUNK_BYTES)
+                found[descriptor].append(chunk)
+                if not chunk:
+                    poller.unregister(descriptor)
+                    left.discard(descriptor)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    return [b"".join(chunks) for chunks in found.values()]
+
+
+def is_ready(descriptor: int, *, writing: bool = False, timeout_s: float) -> bool:
+    """Tell whether ``descriptor`` can be read (or written) within ``timeout_s``; its end counts as well."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT if writing else select.POLLIN)
+    return bool(poller.poll(timeout_s * 1000))
+
+
+def run_piped(
+    argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, timeout_s: float | None = None
+) -> Captured:
+    """Run ``argv`` to its end and return its status and output.
+
+    Raises:
+        MissingProgram: ``argv[0]`` is not installed.
+        ProgramTimeout: it ran longer than ``timeout_s`` and was killed.
+    """
+    source = open_input(stdin)
+    (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+    try:
+        pid = start_piped(argv, os.environ if env is None else env, (source, out_end, err_end))
+    except MissingProgram:
+        os.close(out)
+        os.close(err)
+        raise
+    finally:
+        for descriptor in (source, out_end, err_end):
+            os.close(descriptor)
+    deadline_s = time.monotonic() + timeout_s if timeout_s else None
+
+    def look() -> None:
+        if deadline_s is not None and time.monotonic() > deadline_s:
+            os.kill(pid, 9)
+            raise ProgramTimeout(f"{os.path.basename(argv[0])} did not end within {timeout_s:g} s and was killed")
+
+    try:
+        stdout, stderr = read_all((out, err), 0.1 if timeout_s else None, look)
+    except BaseException:
+        os.kill(pid, 9)
+        wait_for(pid)
+        raise
+    return Captured(wait_for(pid), stdout, stderr)

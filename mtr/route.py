@@ -1,0 +1,148 @@
+"""The route: all that a run needs to know of its project and server, kept from the last one.
+
+``routes/KEY`` in the state directory, for a directory and a choice of server. It holds while every file behind it is
+as it was (configuration, ssh's own with its includes, the ``.git`` and ``.mtr`` that make a directory a project), the
+variables that count have the same values, and the master stands that it was made with. It is a cache: whatever is
+wrong with it, it is made anew. It may hold the configured ``env``, and is readable by its user alone, as that file.
+
+Builtin modules only: a warm run reads it instead of YAML, and instead of asking ssh.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+from zlib import crc32
+
+from mtr.ssh.facts import Facts
+from mtr.state import ensure_state_dir, remove_file, write_atomic
+from mtr.sync.delivery import Project
+from mtr.sync.manifest import read_signature
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from mtr.command_line import Invocation
+
+FORMAT = "route 1"
+AMBIENT = ("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "KRB5CCNAME", "SSH_AUTH_SOCK", "USER")
+
+
+class Route:
+    """Where a run goes: the project, the server's facts, and how a command is run there.
+
+    ``remote_dir`` is ``~`` for a run without a project, and ``project`` is None then.
+    """
+
+    __slots__ = ("env", "facts", "pre_cmd", "project", "remote_dir", "shell", "subdir")
+
+    def __init__(
+        self,
+        facts: Facts,
+        project: Project | None,
+        *,
+        remote_dir: str,
+        subdir: str,
+        shell: str,
+        pre_cmd: str,
+        env: Mapping[str, str],
+    ) -> None:
+        self.facts = facts
+        self.project = project
+        self.remote_dir = remote_dir
+        self.subdir = subdir
+        self.shell = shell
+        self.pre_cmd = pre_cmd
+        self.env = env
+
+
+def load_route(invocation: Invocation, environ: Mapping[str, str]) -> Route | None:
+    """Return the route of the last run like this one, None if there is none that still holds."""
+    identity = _identify(invocation, environ)
+    try:
+        with open(_find_file(identity, environ), "rb") as file:
+            data = file.read()
+        if crc32(data[4:]) != int.from_bytes(data[:4], "big"):
+            return None
+        form, known, ambient, files, places, fields = marshal.loads(data[4:])
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+    if form != FORMAT or known != identity or not _holds(ambient, files, places, environ):
+        return None
+    facts, project, rest = fields
+    return Route(Facts(**facts), project and Project(**project), **rest)
+
+
+def _holds(
+    ambient: dict[str, str | None],
+    files: list[tuple[str, object]],
+    places: list[tuple[str, int]],
+    environ: Mapping[str, str],
+) -> bool:
+    return (
+        all(environ.get(name) == value for name, value in ambient.items())
+        and all(read_signature(path) == found for path, found in files)
+        and all(read_inode(path) == inode for path, inode in places)
+    )
+
+
+def read_inode(path: str) -> int:
+    """Return the inode of ``path``, 0 where nothing is: all that counts of a directory that makes a project."""
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return 0
+
+
+def save_route(
+    route: Route,
+    invocation: Invocation,
+    environ: Mapping[str, str],
+    *,
+    files: Iterable[str],
+    places: Iterable[str],
+    variables: Iterable[str],
+) -> None:
+    """Keep ``route`` for the next run like this one.
+
+    It holds while ``files`` look as they do now, ``places`` are what they are, and ``variables`` have their values.
+    """
+    identity = _identify(invocation, environ)
+    project = route.project
+    fields: Any = (
+        route.facts.to_dict(),
+        project and {name: getattr(project, name) for name in project.__slots__},
+        {name: getattr(route, name) for name in ("env", "pre_cmd", "remote_dir", "shell", "subdir")},
+    )
+    known = {name: environ.get(name) for name in (*AMBIENT, *variables)}
+    signatures = [(path, read_signature(path)) for path in files]
+    inodes = [(path, read_inode(path)) for path in (*places, route.facts.socket)]
+    data = marshal.dumps((FORMAT, identity, known, signatures, inodes, fields))
+    write_atomic(_find_file(identity, environ, make=True), crc32(data).to_bytes(4, "big") + data)
+
+
+def drop_route(invocation: Invocation, environ: Mapping[str, str]) -> None:
+    """Forget the route of runs like this one."""
+    remove_file(_find_file(_identify(invocation, environ), environ))
+
+
+def _identify(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, str, bool]:
+    directory = os.path.realpath(invocation.directory) if invocation.directory else _find_directory()
+    return directory, invocation.server or environ.get("MTR_SERVER") or "", invocation.sync
+
+
+def _find_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""  # somebody has removed it; whoever resolves it will say so
+
+
+def _find_file(identity: tuple[str, str, bool], environ: Mapping[str, str], *, make: bool = False) -> str:
+    folder = f"{ensure_state_dir(environ)}/routes"
+    if make and not os.path.isdir(folder):
+        os.makedirs(folder, 0o700, exist_ok=True)
+    text = os.fsencode("\0".join(map(str, identity)))
+    return f"{folder}/{crc32(text):08x}{crc32(text[::-1]):08x}"

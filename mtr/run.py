@@ -1,0 +1,280 @@
+"""A run, from the parsed command line to the exit status: route, delivery, command.
+
+The one page that puts the layers together. What a warm run does not need is imported where it is: making a route
+(configuration, ssh's own answer, opening a master), comparing everything, rsync.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from mtr.errors import EXIT_FAILURE, GateRefused, MtrError, SyncError
+from mtr.route import Route, load_route
+from mtr.ssh.gate import Command
+from mtr.ssh.line import Line, new_run_id
+from mtr.sync.delivery import Delivery, Push, TreeRefused
+from mtr.sync.manifest import find_manifest
+from mtr.sync.result import SyncResult
+from mtr.voice import Voice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeVar
+
+    from mtr.command_line import Invocation
+    from mtr.ssh.outcome import Ended
+
+    T = TypeVar("T")
+
+MAX_ROUNDS = 6
+"""How often a run starts over when others change the tree there at the same time."""
+
+
+def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
+    """Do what ``mtr CMD`` means and return the status for mtr to exit with.
+
+    Raises:
+        MtrError: mtr itself failed; the command did not start, or its fate is unknown and the error says so.
+    """
+    if invocation.dry_run:
+        from mtr.workflow import dry_run
+
+        return dry_run(invocation, environ, tty=wants_tty(invocation))
+    voice = Voice(quiet=invocation.quiet, verbose=invocation.verbose)
+    tty = wants_tty(invocation)
+    route, line = open_line(invocation, environ, voice, may_prompt=tty)
+    command = build_command(route, invocation.words, invocation.env)
+    voice.detail(f"running in {route.remote_dir}/{route.subdir} on {line.label}".replace("/ on", " on"))
+    if not invocation.sync or route.project is None:
+        return run_command(line, command, tty=tty)
+    delivery = build_delivery(route, line, environ)
+    return Errand(delivery, voice, tty=tty).run(command)
+
+
+def wants_tty(invocation: Invocation) -> bool:
+    """A terminal there if both ends are terminals here; an explicit option decides otherwise."""
+    if invocation.tty is not None:
+        return invocation.tty
+    return sys.stdin is not None and os.isatty(0) and os.isatty(1)
+
+
+def open_line(
+    invocation: Invocation, environ: Mapping[str, str], voice: Voice, *, may_prompt: bool
+) -> tuple[Route, Line]:
+    """Return the route of this run and a line to its server, kept ones if they still hold."""
+    route = load_route(invocation, environ)
+    if route is None:
+        from mtr.workflow import make_route
+
+        return make_route(invocation, environ, voice, may_prompt=may_prompt)
+
+    def recover(line: Line, ended: Ended, failures: int) -> None:
+        from mtr.workflow import make_route
+
+        _, other = make_route(invocation, environ, voice, may_prompt=may_prompt)
+        other.sessions.recover(line, ended, failures)
+
+    return route, Line(route.facts, environ, recover=recover, says=voice.say)
+
+
+def build_command(route: Route, words: Sequence[str], env: Mapping[str, str]) -> Command:
+    """Return the command of a run: one word is text for a shell, several are an argv."""
+    return Command(
+        new_run_id(),
+        tuple(words),
+        is_text=len(words) == 1,
+        remote_dir=route.remote_dir,
+        subdir=route.subdir,
+        shell=route.shell,
+        pre_cmd=route.pre_cmd,
+        env={**route.env, **env},
+    )
+
+
+def build_delivery(route: Route, line: Line, environ: Mapping[str, str]) -> Delivery:
+    """Return the delivery of the route's project."""
+    project = route.project
+    if project is None:
+        raise ValueError("a route without a project delivers nothing")
+    return Delivery(project, find_manifest(project.root, line.facts.address, project.remote_dir, environ), line)
+
+
+def run_command(line: Line, command: Command, *, tty: bool) -> int:
+    """Run ``command`` in the foreground and return its exact status.
+
+    Raises:
+        GateRefused: the server refused before the command started.
+    """
+    status = line.run_foreground(line.prepare_call(command), tty=tty)
+    if status == EXIT_FAILURE and (words := line.load_refusal(command.run_id)):
+        raise build_refusal(line.server_name, command, words)
+    return status
+
+
+def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> GateRefused:
+    """Return the error for what the gate left when it refused: a word, then the system's own words."""
+    reason, detail = words[0], "\n".join(words[1:])
+    where = f"{command.remote_dir}/{command.subdir}".rstrip("/")
+    if reason == "directory":
+        return GateRefused(
+            f"{server_name}: cannot enter {where}; the command did not start",
+            detail=detail,
+            hint="check `remote_dir`, and who may write there",
+        )
+    if reason == "pre_cmd":
+        ended = f"ended with status {detail}" if detail else "never came to its end"
+        return GateRefused(
+            f"{server_name}: pre_cmd {ended}; the command did not start",
+            detail=f"pre_cmd: {command.pre_cmd}",
+            hint=f"mtr -s {server_name} --no-sync bash, and try it there",
+        )
+    if reason == "shell":
+        hint = f"choose another `shell` for {server_name}"
+        return GateRefused(f"{server_name}: no shell {detail} there; the command did not start", hint=hint)
+    return GateRefused(
+        f"{server_name}: the environment of the command did not arrive; it did not start",
+        detail=detail,
+        hint=f"mtr down -s {server_name}, and run again",
+    )
+
+
+class Errand:
+    """One delivery, and the command after it: starts over when others change the tree there meanwhile."""
+
+    def __init__(self, delivery: Delivery, voice: Voice, *, tty: bool = False, full: bool = False) -> None:
+        self._delivery = delivery
+        self._line = delivery.line
+        self._voice = voice
+        self._tty = tty
+        self._full = full
+        self._started_s = time.monotonic()
+
+    def run(self, command: Command) -> int:
+        """Bring what has changed, run ``command`` on it, and return its exact status.
+
+        Raises:
+            SyncError: not everything arrived; the command did not start.
+            GateRefused: the server refused before the command started.
+        """
+        return self._repeat(lambda push: self._run_on(push, command))
+
+    def sync(self) -> SyncResult:
+        """Bring what has changed and run nothing."""
+        return self._repeat(self._bring)
+
+    def _repeat(self, act: Callable[[Push | None], T]) -> T:
+        """Find out what is to be brought and do ``act``, until the server's tree is what it was found to be."""
+        refused = False
+        for _ in range(MAX_ROUNDS):
+            try:
+                return act(self._find_push(refused=refused))
+            except TreeRefused:
+                tokens = self._delivery.manifest.tokens
+                self._delivery.manifest.load()
+                # Another run of this machine has brought something meanwhile: its manifest is the one to go by.
+                refused = self._delivery.manifest.tokens == tokens
+        raise SyncError(
+            f"others keep changing {self._delivery.project.remote_dir} on {self._line.label}", hint="run it again"
+        )
+
+    def _find_push(self, *, refused: bool) -> Push | None:
+        delivery = self._delivery
+        push = None
+        if not refused and not self._full and delivery.is_known:
+            push = delivery.prepare()
+        else:
+            from mtr.sync.compare import settle
+
+            push = settle(delivery, full=self._full)
+        for warning in delivery.warnings if push is not None else ():
+            self._voice.say(warning)
+        return push
+
+    def _run_on(self, push: Push | None, command: Command) -> int:
+        delivery, line = self._delivery, self._line
+        command.run_id = new_run_id()
+        if push is None:
+            command.token = delivery.manifest.token
+            return self._finish(line.run_foreground(line.prepare_call(command), tty=self._tty), command, None)
+        delivery.begin(push)
+        transport = delivery.choose_transport(push)
+        command.token = push.new
+        if transport == "payload":
+            call = line.prepare_call(command, push.text)
+            self._show(push)
+            status = line.run_foreground(call, tty=self._tty, later=lambda: self._confirm_early(push))
+            return self._finish(status, command, push)
+        if transport == "tar":
+            command.token = f"+{push.new}"
+            call = line.prepare_call(command)
+            status = line.run_foreground(call, tty=self._tty, meanwhile=lambda: self._stream_beside(push, command))
+            return self._finish(status, command, None)
+        self._carry(push, transport)
+        return self._finish(line.run_foreground(line.prepare_call(command), tty=self._tty), command, None)
+
+    def _finish(self, status: int, command: Command, push: Push | None) -> int:
+        """Return the command's status, or raise why it did not start; then the push that came with it has arrived."""
+        if status == EXIT_FAILURE and (words := self._line.load_refusal(command.run_id)):
+            if words[0] == "token" or words[:2] == ["push", "4"]:
+                raise TreeRefused("the tree there is not as this machine left it")
+            if words[0] == "push":
+                self._delivery.check_applied(int(words[1]) or 1, b"", "\n".join(words[2:]).encode())
+            raise build_refusal(self._line.server_name, command, words)
+        if push is not None:
+            self._delivery.confirm(push)
+        return status
+
+    def _confirm_early(self, push: Push) -> None:
+        """While a long command runs: store that its push has arrived, so that the next run does not send it again."""
+        project = self._delivery.project
+        found = self._line.run_script("remote/token.sh", [project.remote_dir, push.new], timeout_s=20)
+        if found.status == 0:
+            self._delivery.confirm(push)
+
+    def _stream_beside(self, push: Push, command: Command) -> None:
+        """Bring ``push`` while the command waits at the gate; if that fails, see that it does not wait on."""
+        try:
+            self._carry(push, "tar")
+        except MtrError:
+            self._line.end_run(command.run_id, 15)
+            raise
+
+    def _bring(self, push: Push | None) -> SyncResult:
+        delivery = self._delivery
+        if push is None:
+            if not delivery.is_there():
+                raise TreeRefused("the tree there is not as this machine left it")
+            return self._build_result(None)
+        delivery.begin(push)
+        self._carry(push, "rsync" if delivery.choose_transport(push) == "rsync" else "tar")
+        return self._build_result(push)
+
+    def _carry(self, push: Push, transport: str) -> None:
+        """Bring ``push`` over sessions of its own, and store that it has arrived."""
+        delivery = self._delivery
+        if transport == "rsync":
+            from mtr.sync.rsync_push import push_by_rsync
+
+            push_by_rsync(delivery, push, self._voice.show_progress)
+        else:
+            delivery.stream(push, lambda count: self._voice.show_count(count, push.plan.bytes_total))
+        delivery.confirm(push)
+        self._show(push)
+
+    def _show(self, push: Push) -> None:
+        self._voice.show_receipt(self._build_result(push), self._line.server_name)
+
+    def _build_result(self, push: Push | None) -> SyncResult:
+        tree = push.tree if push is not None else self._delivery.manifest.tree
+        return SyncResult(
+            files_total=len(tree.paths) if tree is not None else 0,
+            bytes_total=sum(tree.sizes) if tree is not None else 0,
+            files_sent=push.sent_files if push is not None else 0,
+            bytes_sent=push.sent_bytes if push is not None else 0,
+            deleted=len(push.plan.delete) if push is not None else 0,
+            duration_s=time.monotonic() - self._started_s,
+            warnings=self._delivery.warnings,
+        )

@@ -1,0 +1,80 @@
+"""A session that mtr feeds and reads while it goes on. Builtin modules only: a run that brings files loads it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from mtr.process.piped import is_ready, read_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mtr.ssh.line import Line
+    from mtr.ssh.outcome import Ended
+
+
+class Held:
+    """A session that mtr feeds and reads while it goes on."""
+
+    def __init__(self, line: Line, command: str) -> None:
+        self._line = line
+        self._started_s = time.monotonic()
+        (source, self._in), (self._out, out_end), (self._err, err_end) = os.pipe(), os.pipe(), os.pipe()
+        self._session = line.open_session(command, (source, out_end, err_end))
+        for descriptor in (source, out_end, err_end):
+            os.close(descriptor)
+        os.set_blocking(self._in, False)
+        self._open = [self._in, self._out, self._err]
+        self._read = b""
+
+    def feed(self, feed: Callable[[Callable[[bytes], None]], None]) -> None:
+        """Let ``feed`` write to the session's stdin, then end it; a session that reads no more ends it early."""
+        try:
+            feed(self.write)
+        except BrokenPipeError:
+            pass  # Its status and words say why.
+        self._close(self._in)
+
+    def write(self, data: bytes) -> None:
+        """Write all of ``data`` to the session's stdin."""
+        while data:
+            try:
+                data = data[os.write(self._in, data) :]
+            except BlockingIOError:
+                if not is_ready(self._in, writing=True, timeout_s=0.5):
+                    self._look()
+
+    def read_line(self) -> str:
+        """Return the next line of the session's stdout, "" at its end."""
+        while b"\n" not in self._read:
+            if not is_ready(self._out, timeout_s=0.5):
+                self._look()
+                continue
+            chunk = os.read(self._out, 4096)
+            if not chunk:
+                return ""
+            self._read += chunk
+        line, _, self._read = self._read.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def finish(self) -> tuple[Ended, list[bytes]]:
+        """Read to the end; return how the session ended, and the rest of both streams."""
+        streams = read_all((self._out, self._err), 0.5, self._look)
+        self._open = [descriptor for descriptor in self._open if descriptor == self._in]
+        return self._line.wait_for(self._session, self._started_s), [self._read + streams[0], streams[1]]
+
+    def _look(self) -> None:
+        self._line.look_after(self._session, time.monotonic() - self._started_s)
+
+    def _close(self, descriptor: int) -> None:
+        if descriptor in self._open:
+            self._open.remove(descriptor)
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Let go of the session: its stdin ends, whatever it was about to do."""
+        for descriptor in list(self._open):
+            self._close(descriptor)
+        self._session.close()

@@ -1,0 +1,454 @@
+"""A line: sessions on a master that stands already, started, captured, ended. What a warm run needs of ``ssh``.
+
+Guarantees:
+
+- A command starts at most once: a session is asked for again only when it provably never opened.
+- A session never logs in by itself: without its master it ends, having run nothing. Opening one anew is the
+  work of ``sessions``, which is loaded only then.
+- No stray process: an interrupted run is ended on the server over a second session.
+
+Builtin modules only: a warm run imports it.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+import time
+
+from mtr.errors import ConnectionLost, GateRefused, MtrError
+from mtr.process.piped import Captured, open_input, read_all
+from mtr.process.signals import Interrupted
+from mtr.quoting import build_remote_command
+from mtr.scripts import load_script
+from mtr.ssh.facts import Facts
+from mtr.ssh.foreground import LAST_WORDS_S, reset_terminal, run_foreground, stdio_restored
+from mtr.ssh.gate import Command, GateCall, build_gate_call
+from mtr.ssh.mux import Session
+from mtr.ssh.outcome import Ended, Outcome, parse_outcome
+from mtr.state import remove_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mtr.ssh.held import Held
+    from mtr.ssh.through_ssh import SshSession
+
+    Says = Callable[[str], None]
+
+SESSION_DEADLINE_S = 5.0
+"""A session on a living connection opens within its round trips; after this, see whether it has."""
+
+SCRIPT_TIMEOUT_S = 60.0
+
+
+class Line:
+    """Starts sessions on the master that ``facts`` name.
+
+    ``recover`` is called with the line, the end of a session that did not open, and how many in turn never opened; it
+    leaves ``facts`` naming a master that takes sessions.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        environ: Mapping[str, str],
+        *,
+        recover: Callable[[Line, Ended, int], None],
+        says: Says | None = None,
+    ) -> None:
+        self.facts = facts
+        self.environ = environ
+        self.says = says or (lambda _line: None)
+        self._recover = recover
+        self._killed_wedged = False
+
+    @property
+    def server_name(self) -> str:
+        """The server's name in the configuration, or the destination given with ``-s``."""
+        return self.facts.server_name
+
+    @property
+    def label(self) -> str:
+        """Name and address, as errors show them: ``gpu-01 (dev@10.0.0.7:22)``."""
+        return f"{self.facts.server_name} ({self.facts.address})"
+
+    @property
+    def destination(self) -> str:
+        """What stands for the host in an argv that goes over this line."""
+        return self.facts.destination
+
+    # -- sessions
+
+    def attempt(self, once: Callable[[], Ended]) -> Ended:
+        """Do ``once`` until its session has opened, and return how it ended.
+
+        Raises:
+            ConnectError: no session opens.
+        """
+        failures = 0
+        while True:
+            self._killed_wedged = False
+            ended = once()
+            if self._killed_wedged:
+                ended = Ended(255, Outcome.NEVER_OPENED, ended.words)
+            if ended.has_opened:
+                return ended
+            failures = 0 if ended.outcome is Outcome.REFUSED else failures + 1
+            self._recover(self, ended, failures)
+
+    def open_session(
+        self, command: str, descriptors: Sequence[int], extra: Mapping[str, str] | None = None
+    ) -> Session | SshSession:
+        """Start one session on ``descriptors``, with the variables ``extra`` sent along."""
+        if self.facts.speaks_mux:
+            environ = [*self._list_sent(), *(f"{name}={value}" for name, value in (extra or {}).items())]
+            return Session(self.facts.socket, command, environ, descriptors, forward_agent=self.facts.forward_agent)
+        from mtr.ssh.through_ssh import SshSession
+
+        return SshSession(self, command, descriptors, extra or {})
+
+    def _list_sent(self) -> list[str]:
+        """Return what ssh would send of the environment: ``SendEnv``, but for the carriers of payloads."""
+        return [
+            f"{name}={value}"
+            for name, value in self.environ.items()
+            if name != "XMODIFIERS" and not name.startswith("LC_MTR") and _matches(name, self.facts.send_env)
+        ]
+
+    def build_attach_argv(self, *, plain: bool = False) -> list[str]:
+        """Return the strict beginning of every session's argv: this master or nothing.
+
+        ``plain`` leaves out what the user set for sessions.
+        """
+        facts = self.facts
+        strict = ["-F", "none", "-S", facts.socket, "-o", "ControlMaster=no", "-o", "ProxyCommand=false"]
+        return [facts.ssh, *strict, "-o", "LogLevel=ERROR", *(() if plain else facts.session_options)]
+
+    def build_logged_argv(self, log: str, *, plain: bool = False) -> list[str]:
+        """Return that beginning with the flags that keep ssh's words, and how the session ended, in ``log``."""
+        verbose = ["-o", "LogVerbose=mux.c:mux_client_request_session():*"] if self.facts.tells_outcome else []
+        return [*self.build_attach_argv(plain=plain), "-E", log, *verbose]
+
+    def build_environ(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of ssh: XMODIFIERS goes to the server only as a carrier of mtr's own."""
+        environ = {name: value for name, value in self.environ.items() if name != "XMODIFIERS"}
+        environ.update(extra)
+        return environ
+
+    def new_log(self) -> str:
+        """Return the path of a log for one session; whoever takes it removes it."""
+        return f"{os.path.dirname(self.facts.socket)}/run-{os.urandom(8).hex()}.log"
+
+    def read_outcome(self, status: int, log: str) -> Ended:
+        """Return how an ``ssh`` ended that left ``status`` and ``log``.
+
+        Raises:
+            ConnectionLost: it was killed here.
+        """
+        if status < 0 and not self._killed_wedged:
+            raise ConnectionLost(f"the ssh of this run was killed here by signal {-status}", hint="run it again")
+        if status != 255 or not self.facts.tells_outcome:
+            return Ended(status, Outcome.STATUS)
+        words = read_log(log)
+        return Ended(status, parse_outcome(words), words)
+
+    def end_wedged(self) -> None:
+        """End a master on which a session does not open: it would otherwise still hand on what it has queued."""
+        from mtr.ssh.master import kill_master
+
+        if kill_master(self.facts.socket):
+            self._killed_wedged = True
+            self.says(f"no answer from {self.label} for {SESSION_DEADLINE_S:g} s; its sessions end, connecting anew")
+
+    # -- scripts
+
+    def run_script(
+        self,
+        name: str,
+        arguments: Sequence[str] = (),
+        *,
+        stdin: bytes = b"",
+        extra: Mapping[str, str] | None = None,
+        timeout_s: float = SCRIPT_TIMEOUT_S,
+    ) -> Captured:
+        """Run ``shell/NAME`` on the server with ``arguments`` and return its status and output.
+
+        Raises:
+            ConnectionLost: the line broke before a status came.
+        """
+        command = build_remote_command("mtr-script", load_script(name), arguments)
+        return self.run_captured(command, stdin=stdin, extra=extra, timeout_s=timeout_s)
+
+    def run_captured(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        extra: Mapping[str, str] | None = None,
+        timeout_s: float | None = SCRIPT_TIMEOUT_S,
+    ) -> Captured:
+        """Run one remote command line and return its status and output; raises as :meth:`run_script`."""
+        streams: list[bytes] = []
+
+        def once() -> Ended:
+            ended, streams[:] = self._capture(command, stdin, extra, timeout_s)
+            return ended
+
+        ended = self.attempt(once)
+        if not ended.arrived:
+            raise ConnectionLost(f"the line to {self.label} broke", hint=f"mtr up -s {self.server_name}")
+        return Captured(ended.status, streams[0], streams[1])
+
+    def _capture(
+        self, command: str, stdin: bytes, extra: Mapping[str, str] | None, timeout_s: float | None
+    ) -> tuple[Ended, list[bytes]]:
+        source = open_input(stdin)
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        session = self.open_session(command, (source, out_end, err_end), extra)
+        for descriptor in (source, out_end, err_end):
+            os.close(descriptor)
+        started_s = time.monotonic()
+
+        def look() -> None:
+            waited_s = time.monotonic() - started_s
+            self.look_after(session, waited_s)
+            if timeout_s is not None and waited_s > timeout_s:
+                session.close()
+                raise ConnectionLost(
+                    f"{self.label} did not answer within {timeout_s:g} s", hint=f"mtr down -s {self.server_name}"
+                )
+
+        streams = read_all((out, err), 0.5, look)
+        return self.wait_for(session, started_s), streams
+
+    def run_fed(self, command: str, feed: Callable[[Callable[[bytes], None]], None]) -> Captured:
+        """Run one remote command line, whose stdin is what ``feed`` writes; return its status and output.
+
+        Raises:
+            ConnectionLost: the line broke before a status came.
+        """
+        streams: list[bytes] = []
+
+        def once() -> Ended:
+            ended, streams[:] = self._feed(command, feed)
+            return ended
+
+        ended = self.attempt(once)
+        if not ended.arrived:
+            raise ConnectionLost(f"the line to {self.label} broke", hint=f"mtr up -s {self.server_name}")
+        return Captured(ended.status, streams[0], streams[1])
+
+    def _feed(self, command: str, feed: Callable[[Callable[[bytes], None]], None]) -> tuple[Ended, list[bytes]]:
+        held = self.hold(command)
+        try:
+            held.feed(feed)
+            return held.finish()
+        finally:
+            held.close()
+
+    def hold(self, command: str) -> Held:
+        """Start a session whose stdin and output stay with mtr."""
+        from mtr.ssh.held import Held
+
+        return Held(self, command)
+
+    def look_after(self, session: Session | SshSession, waited_s: float) -> None:
+        """See at the deadline whether ``session`` has opened; end its master if it has not."""
+        if not session.is_over and not session.has_opened:
+            session.wait_for_news(0.0005)
+        if waited_s > SESSION_DEADLINE_S and not session.is_over and not session.has_opened:
+            self.end_wedged()
+
+    def wait_for(self, session: Session | SshSession, started_s: float) -> Ended:
+        """Wait for the end of ``session``, which was asked for at ``started_s`` of the monotonic clock."""
+        while not session.is_over:
+            left_s = None if session.has_opened else max(0.05, started_s + SESSION_DEADLINE_S - time.monotonic())
+            if not session.wait_for_news(left_s):
+                self.look_after(session, time.monotonic() - started_s + 0.05)
+        return session.end()
+
+    # -- rsync
+
+    def attempt_rsync(self, run_once: Callable[[str], int]) -> int:
+        """Run rsync once its session opens: ``run_once`` takes the value of ``-e`` and returns rsync's status.
+
+        rsync passes on the 255 of its ssh, so a session that never opened is tried again as any other.
+        """
+
+        def once() -> Ended:
+            log = self.new_log()
+            try:
+                return self.read_outcome(run_once(" ".join([*self.build_logged_argv(log, plain=True), "-T"])), log)
+            finally:
+                remove_file(log)
+
+        return self.attempt(once).status
+
+    def rsync_shell(self) -> str:
+        """Return the remote shell for rsync's ``-e``, as ``--dry-run`` shows it."""
+        return " ".join([*self.build_attach_argv(plain=True), "-T"])
+
+    # -- runs
+
+    def build_call(self, command: Command, push: str = "") -> GateCall:
+        """Return ``command`` as it crosses the line to this server."""
+        return build_gate_call(command, self.facts.carrier, push)
+
+    def prepare_call(self, command: Command, push: str = "") -> GateCall:
+        """Return the call of ``command``, its payload stored on the server where no variable can carry it."""
+        call = self.build_call(command, push)
+        if call.upload:
+            stored = self.run_script("remote/receive.sh", [call.run_id], stdin=call.upload)
+            if stored.status != 0:
+                words = stored.stderr.decode(errors="replace")
+                message = f"{self.label}: the environment of the command cannot be stored; it did not start"
+                raise GateRefused(message, detail=words, hint="free some space in the home directory there")
+        return call
+
+    def build_foreground_argv(self, call: GateCall, *, tty: bool, log: str = "") -> list[str]:
+        """Return the argv of an ``ssh`` in the foreground, as ``--dry-run`` shows it."""
+        start = self.build_logged_argv(log) if log else self.build_attach_argv()
+        return [*start, "-tt" if tty else "-T", "--", self.destination, call.remote_command]
+
+    def run_foreground(
+        self,
+        call: GateCall,
+        *,
+        tty: bool,
+        meanwhile: Callable[[], None] | None = None,
+        later: Callable[[], None] | None = None,
+    ) -> int:
+        """Run ``call`` on mtr's own stdio and return its exact status.
+
+        ``meanwhile`` is done once the session has been asked for; ``later`` once it has run for a while.
+
+        Raises:
+            Interrupted: a signal ended mtr's run; nothing of it is left on the server.
+            ConnectionLost: the session ended without a status; the command's fate is unknown.
+        """
+        once = self._run_on_terminal if tty else self._run_in_batch
+        ended = self.attempt(lambda: once(call, meanwhile or _nothing, later or _nothing))
+        if not ended.arrived:
+            if tty:
+                reset_terminal()
+            raise self._build_lost(ended.words)
+        return ended.status
+
+    def _run_in_batch(self, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None]) -> Ended:
+        with stdio_restored(tty=False):
+            session = self.open_session(call.remote_command, (0, 1, 2), call.environ)
+            try:
+                started_s = time.monotonic()
+                meanwhile()
+                if later is not _nothing:
+                    self._wait_a_while(session, later)
+                return self.wait_for(session, started_s)
+            except Interrupted as interrupted:
+                self._end_batch(session, call, interrupted.signum)
+                raise
+            finally:
+                session.close()
+
+    def _wait_a_while(self, session: Session | SshSession, later: Callable[[], None]) -> None:
+        """Call ``later`` if the session has opened and still runs after the time in which most commands end."""
+        end_s = time.monotonic() + LATER_S
+        while not session.is_over and (left_s := end_s - time.monotonic()) > 0:
+            session.wait_for_news(left_s)
+        if session.has_opened and not session.is_over:
+            later()
+
+    def _end_batch(self, session: Session | SshSession, call: GateCall, signum: int) -> None:
+        """End the run on the server, and let the master deliver its last words."""
+        self.end_run(call.run_id, signum)
+        end_s = time.monotonic() + LAST_WORDS_S
+        while not session.is_over and (left_s := end_s - time.monotonic()) > 0:
+            session.wait_for_news(left_s)
+
+    def _run_on_terminal(self, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None]) -> Ended:
+        log = self.new_log()
+        argv = self.build_foreground_argv(call, tty=True, log=log)
+
+        def on_deadline(pid: int) -> None:
+            if self.facts.tells_outcome and "master session id" not in read_log(log):
+                self.end_wedged()
+                if self._killed_wedged:
+                    os.kill(pid, _signal.SIGKILL)
+
+        try:
+            status = run_foreground(
+                argv,
+                self.build_environ(call.environ),
+                meanwhile=meanwhile,
+                deadlines=((LATER_S, lambda _pid: later()), (SESSION_DEADLINE_S, on_deadline)),
+                on_interrupt=lambda signum: self.end_run(call.run_id, signum),
+            )
+            return self.read_outcome(status, log)
+        finally:
+            remove_file(log)
+
+    def _build_lost(self, words: str) -> ConnectionLost:
+        """Return the error for a session that opened and ended without a status."""
+        from mtr.ssh.master import is_answering
+
+        hint = f"mtr -s {self.server_name} --no-sync 'ps -f -u $(id -un)'"
+        if is_answering(self.facts.ssh, self.facts.socket, self.destination, self.environ):
+            message = f"the session on {self.label} ended without a status: closed with ~. or killed there"
+            return ConnectionLost(message, hint=hint)
+        kept = "\n".join(line for line in words.splitlines() if "mux_client_request_session" not in line)
+        message = f"the line to {self.label} broke while the command ran; it may still run there"
+        return ConnectionLost(message, detail=kept, hint=hint)
+
+    def end_run(self, run_id: str, signum: int) -> None:
+        """End every process of the run on the server: the signal that mtr got, then TERM, then KILL."""
+        half = len(run_id) // 2
+        names = {_signal.SIGINT: "INT", _signal.SIGHUP: "HUP", _signal.SIGQUIT: "QUIT"}
+        words = [run_id[:half], run_id[half:], names.get(signum, "TERM")]
+        try:
+            found = self.run_script("remote/reap.sh", words, timeout_s=20)
+        except MtrError as error:
+            self.says(f"could not end the run on {self.label}: {error.message}")
+            return
+        left = found.stdout.decode(errors="replace").strip()
+        if left.startswith("left"):
+            self.says(f"processes of the run that would not end on {self.label}: {left[5:]}")
+
+    def load_refusal(self, run_id: str) -> list[str]:
+        """Return the lines that the gate left when it refused the run, [] if it did not refuse."""
+        return self.run_script("remote/refusal.sh", [run_id]).stdout.decode(errors="replace").splitlines()
+
+
+LATER_S = 0.7
+"""Most commands end within this; what is worth doing only beside a longer one waits for it."""
+
+
+def _nothing() -> None:
+    pass
+
+
+def read_log(path: str) -> str:
+    """Return what ssh has written to its log so far."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    """Tell whether ``name`` matches one of the patterns of ``SendEnv`` (ssh_config(5), PATTERNS)."""
+    for pattern in patterns:
+        if name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])):
+            return True
+        if "*" in pattern[:-1] or "?" in pattern:
+            from fnmatch import fnmatchcase
+
+            if fnmatchcase(name, pattern.replace("[", "[[]")):
+                return True
+    return False
+
+
+def new_run_id() -> str:
+    """Return a fresh id of a run: 16 hexadecimal digits."""
+    return os.urandom(8).hex()

@@ -1,0 +1,145 @@
+"""Writing the archive of a push: a tar stream that every tar unpacks, made without loading ``tarfile``.
+
+Members: the files, then ``.mtr/plan`` (calls for ``apply.sh``) where it travels inside, then the empty
+``.mtr/end``: without it the archive was cut. A file that has vanished since it was listed is left out.
+
+Source: POSIX.1-2008, pax, "ustar Interchange Format"; long names as GNU tar writes them (types L and K), which every
+tar in use reads whatever the name's bytes are; a pax header carries the nanoseconds of the time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from mtr.errors import SyncError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mtr.sync.plan import Entry
+
+BLOCK_BYTES = 512
+CHUNK_BYTES = 1 << 20
+
+
+def write_archive(
+    entries: Iterable[Entry], root: str, folders: Iterable[bytes], finish: Callable[[list[bytes]], str | None]
+) -> Iterator[bytes]:
+    """Yield the archive of ``entries`` below ``root`` in pieces.
+
+    ``finish`` gets the paths that travelled, and returns the text of the plan, or None where it goes apart.
+
+    Raises:
+        SyncError: a file cannot be read, or changes faster than it can be.
+    """
+    sent: list[bytes] = []
+    top = os.fsencode(root) + b"/"
+    for folder in folders:
+        yield _build_header(b"./" + folder + b"/", b"5", 0, 0o755, 0)
+    for entry in entries:
+        pieces = _write_link(top, entry) if entry.kind == "symlink" else _write_file(top, entry)
+        travelled = False
+        for piece in pieces:
+            travelled = True
+            yield piece
+        if travelled:
+            sent.append(entry.path)
+    text = finish(sent)
+    if text is not None:
+        data = text.encode(errors="surrogateescape")
+        yield _build_header(b"./.mtr/plan", b"0", len(data), 0o600, 0)
+        yield data + _padding(len(data))
+    yield _build_header(b"./.mtr/end", b"0", 0, 0o600, 0)
+    yield bytes(2 * BLOCK_BYTES)
+
+
+def _write_link(top: bytes, entry: Entry) -> Iterator[bytes]:
+    try:
+        target = os.readlink(top + entry.path)
+    except (FileNotFoundError, OSError):
+        return
+    yield _build_header(b"./" + entry.path, b"2", 0, 0o777, entry.mtime_ns, target)
+
+
+def _write_file(top: bytes, entry: Entry) -> Iterator[bytes]:
+    try:
+        # Without O_NONBLOCK a FIFO that has taken the file's place would hang the sync.
+        descriptor = os.open(top + entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise _unreadable(entry.path, error) from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return
+        yield from _write_content(descriptor, entry.path, found)
+    except OSError as error:
+        raise _unreadable(entry.path, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _write_content(descriptor: int, path: bytes, found: os.stat_result) -> Iterator[bytes]:
+    """Yield header and content; what fits into one read is taken at once, whatever its length has become."""
+    first = os.read(descriptor, CHUNK_BYTES)
+    size = found.st_size if len(first) == CHUNK_BYTES else len(first)
+    header = _build_header(b"./" + path, b"0", size, stat.S_IMODE(found.st_mode), found.st_mtime_ns)
+    if size <= CHUNK_BYTES and len(first) == size:
+        yield header + first + _padding(size)
+        return
+    yield header
+    yield first[:size]
+    left = size - len(first)
+    while left > 0:
+        chunk = os.read(descriptor, min(left, CHUNK_BYTES))
+        if not chunk:
+            name = path.decode(errors="replace")
+            raise SyncError(f"{name} became shorter while it was read", hint="run it again")
+        left -= len(chunk)
+        yield chunk
+    yield _padding(size)
+
+
+def _unreadable(path: bytes, error: OSError) -> SyncError:
+    name = path.decode(errors="replace")
+    return SyncError(
+        f"{name} cannot be read here: {error.strerror}",
+        hint="chmod u+r FILE, or leave it out: echo FILE >> .mtrignore",
+    )
+
+
+def _build_header(name: bytes, kind: bytes, size: int, mode: int, mtime_ns: int, link: bytes = b"") -> bytes:
+    """Return the header of one member, with the ones before it that say what does not fit."""
+    before = b""
+    seconds, rest_ns = divmod(mtime_ns, 1_000_000_000)
+    if rest_ns or not 0 <= seconds < 8**11:
+        record = b"mtime=%d.%09d\n" % (seconds, rest_ns)
+        length = len(record) + 3
+        before += _build_block(b"./mtr", b"x", length, 0o644, 0) + _pad(b"%d %s" % (length, record))
+        seconds = min(max(seconds, 0), 8**11 - 1)
+    if len(link) > 100:
+        before += _build_block(b"././@LongLink", b"K", len(link) + 1, 0o644, 0) + _pad(link + b"\0")
+    if len(name) > 100:
+        before += _build_block(b"././@LongLink", b"L", len(name) + 1, 0o644, 0) + _pad(name + b"\0")
+    return before + _build_block(name, kind, size, mode, seconds, link)
+
+
+def _build_block(name: bytes, kind: bytes, size: int, mode: int, seconds: int, link: bytes = b"") -> bytes:
+    # Sizes past 8 GiB in base 256, as GNU tar and bsdtar write and read them.
+    length = b"%011o\0" % size if size < 8**11 else b"\x80" + size.to_bytes(11, "big")
+    start = b"%-100b%07o\0%07o\0%07o\0%12b%011o\0" % (b"", mode, 0, 0, length, seconds)
+    start = name[:100].ljust(100, b"\0") + start[100:]
+    end = kind + link[:100].ljust(100, b"\0") + b"ustar  \0"
+    total = sum(start) + sum(end) + 8 * 32
+    return (start + b"%06o\0 " % total + end).ljust(BLOCK_BYTES, b"\0")
+
+
+def _pad(data: bytes) -> bytes:
+    return data + _padding(len(data))
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % BLOCK_BYTES)

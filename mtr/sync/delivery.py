@@ -1,0 +1,335 @@
+"""A delivery: the project's present files on its server, under a token that the gate checks.
+
+    prepare    compare the tree with the manifest; nothing to bring, or a push
+    carry      bring a push: in the command's own session, beside it, or before it, by size
+    confirm    store what the server has accepted
+
+Guarantees:
+
+- No command starts on a tree that is not the one here: the gate looks for the token of exactly this tree, and a push
+  takes its predecessor away before it changes anything.
+- What a push may have done is stored before it is sent. Whatever is cut off, the next run sends that again.
+- Several at once build on each other's pushes or start over; nobody waits for another's command.
+
+Builtin modules only as long as no name is new and the server is as this machine left it.
+"""
+
+from __future__ import annotations
+
+import os
+from zlib import compressobj
+
+from mtr.errors import SyncError
+from mtr.quoting import build_remote_command, quote_all, quote_posix
+from mtr.scripts import load_script
+from mtr.ssh.gate import VARIABLE_BYTES
+from mtr.ssh.line import new_run_id
+from mtr.sync.plan import Entry, Plan, render_plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mtr.ssh.line import Line
+    from mtr.sync.manifest import Changes, Manifest, Tree
+    from mtr.sync.plan import Kind
+
+PAYLOAD_RAW_BYTES = 1 << 20
+PAYLOAD_FILES = 64
+"""More than this is not even tried as a payload: one call of ``mv`` per directory takes its time there."""
+
+TAR_BYTES = 16 << 20
+"""Up to this a stream beats rsync, which looks at every file there first; past it, rsync sends differences, shows how
+far it is and goes on after a cut."""
+
+COMPRESS_LEVEL = 1
+
+
+class Project:
+    """What is delivered where: the root here, the directory there, the rules, and what a sync may delete.
+
+    ``rules`` are the fields of :class:`mtr.sync.ignore.Rules`; ``client`` names this machine and root in the records
+    on the server; ``delete`` and ``engine`` are the server's ``delete`` and ``sync``.
+    """
+
+    __slots__ = ("client", "delete", "engine", "remote_dir", "root", "rules")
+
+    def __init__(
+        self, root: str, remote_dir: str, rules: tuple[object, ...], *, client: str, delete: str, engine: str
+    ) -> None:
+        self.root = root
+        self.remote_dir = remote_dir
+        self.rules = rules
+        self.client = client
+        self.delete = delete
+        self.engine = engine
+
+
+class Push:
+    """What is to be brought: a plan, the tokens it builds on, the tree that it makes, and its own token and run."""
+
+    __slots__ = ("archive", "new", "old", "plan", "run_id", "sent_bytes", "sent_files", "text", "tree")
+
+    def __init__(self, plan: Plan, old: list[str], tree: Tree) -> None:
+        self.plan = plan
+        self.old = old
+        self.tree = tree
+        self.new = new_run_id()
+        self.run_id = new_run_id()
+        self.text = ""
+        self.archive = b""
+        self.sent_bytes = 0
+        self.sent_files = 0
+
+
+class TreeRefused(SyncError):
+    """The server's tree is not what this machine takes it for."""
+
+    code = "tree"
+
+
+class Delivery:
+    """Brings one project to one server; see the module."""
+
+    def __init__(self, project: Project, manifest: Manifest, line: Line) -> None:
+        self.project = project
+        self.manifest = manifest
+        self.line = line
+        self.warnings: tuple[str, ...] = ()
+        self.has_rsync = True
+
+    # -- what is to be brought
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the manifest says what the tree there is, by the rules of now."""
+        tree = self.manifest.tree
+        return tree is not None and tree.rules == self.project.rules and self.project.delete != "mirror"
+
+    def is_there(self) -> bool:
+        """Ask the server whether its tree is the one that the manifest says."""
+        words = [self.project.remote_dir, self.manifest.token]
+        return self.line.run_script("remote/token.sh", words).status == 0
+
+    def prepare(self) -> Push | None:
+        """Compare the project with the manifest: return what is to be brought, None if nothing is.
+
+        Raises:
+            TreeRefused: there is no manifest to compare with.
+            ProjectError: there is no project any more.
+        """
+        manifest = self.manifest
+        if manifest.tree is None:
+            raise TreeRefused("nothing is known of the tree there")
+        with inside(self.project.root):
+            tree, plan = self._compare(manifest.tree)
+        self.warnings = tree.warnings
+        if plan:
+            return Push(plan, manifest.tokens, tree)
+        return None
+
+    def _compare(self, tree: Tree) -> tuple[Tree, Plan]:
+        manifest = self.manifest
+        changes = tree.compare()
+        uncertain = set(manifest.uncertain)
+        if not changes and not uncertain:
+            return tree, self._plan([], [])
+        before, folders, empty = set(tree.paths), set(tree.folders), set(tree.empty)
+        changed = {tree.paths[index] for index in changes.changed}
+        if changes.needs_rules or (changes.folders and tree.find_new(changes)):
+            looks = tree.looks()
+            tree = self._refresh(tree, changes)
+            changed |= {path for path, look in tree.looks().items() if looks.get(path, look) != look}
+        else:
+            self._note(tree, changes)
+        present = set(tree.paths)
+        upload = sorted((changed | (present - before) | uncertain) & present)
+        gone = sorted((before | uncertain) - present)
+        made = [path for path in tree.empty if path not in empty]
+        removed = [path for path in folders - set(tree.folders) if path != b"." and not os.path.lexists(path)]
+        plan = self._plan(upload, gone, made, removed)
+        if not plan:
+            manifest.keep(tree)
+        return tree, plan
+
+    def _refresh(self, tree: Tree, changes: Changes) -> Tree:
+        from pathlib import Path
+
+        from mtr.sync.ignore import Rules
+        from mtr.sync.survey import refresh
+
+        return refresh(tree, changes, Path(self.project.root), Rules(*self.project.rules))  # type: ignore[arg-type]
+
+    def _note(self, tree: Tree, changes: Changes) -> None:
+        """Bring ``tree`` up to date where no name is new."""
+        for index in changes.changed:
+            try:
+                tree.note(index, changes.started_ns)
+            except OSError:
+                changes.gone.append(index)  # it went this moment
+        for index in changes.folders:
+            tree.note_folder(index, changes.started_ns)
+        gone = set(changes.gone)
+        if gone:
+            for name in ("paths", "ctimes", "inodes", "sizes"):
+                setattr(tree, name, [value for i, value in enumerate(getattr(tree, name)) if i not in gone])
+
+    def _plan(
+        self,
+        upload: list[bytes],
+        gone: list[bytes],
+        made: list[bytes] | None = None,
+        removed: list[bytes] | None = None,
+    ) -> Plan:
+        """Return the plan; what only a rule leaves out now stays on the server, as with ``delete: never`` all does."""
+        deletes = self.project.delete != "never"
+        delete = [path for path in gone if deletes and is_gone(path)]
+        entries = [entry for path in upload if (entry := look_at(path)) is not None]
+        return Plan(
+            self.project.root,  # type: ignore[arg-type]
+            self.project.remote_dir,
+            tuple(entries),
+            tuple(delete),
+            folders=tuple(made or ()),
+            rmdirs=tuple(removed or ()) if deletes else (),
+        )
+
+    # -- bringing it
+
+    def choose_transport(self, push: Push) -> str:
+        """Return ``payload``, ``tar`` or ``rsync``; a payload is built already."""
+        facts, engine, plan = self.line.facts, self.project.engine, push.plan
+        size = plan.bytes_total
+        if not facts.archive or (engine == "rsync" and plan.upload):
+            return "rsync"
+        fits = size <= PAYLOAD_RAW_BYTES and len(plan.upload) <= PAYLOAD_FILES and engine == "auto"
+        if fits and facts.archive == "tar64" and facts.carrier != "file":
+            push.text = self._build_payload(push)
+            if len(push.text) <= VARIABLE_BYTES * 3 // 4:
+                return "payload"
+        return "rsync" if size > TAR_BYTES and engine != "tar" and self.has_rsync else "tar"
+
+    def begin(self, push: Push) -> None:
+        """Store that ``push`` may come to be.
+
+        Raises:
+            TreeRefused: another run has stored something since; compare again.
+        """
+        if not self.manifest.begin(push.new, push.run_id, push.plan.paths):
+            raise TreeRefused("another run has changed the tree there")
+
+    def _build_payload(self, push: Push) -> str:
+        """Return the sh text that brings ``push`` in the command's own session: see ``gate.sh``."""
+        from binascii import b2a_base64
+
+        data = b"".join(self._write_archive(push, inside=False))
+        push.sent_bytes = len(data)
+        script = build_apply_script(self.project, push, "payload", self.line.facts.stat)
+        return (
+            f"mtr_push={quote_posix(script)}\nmtr_plan={quote_posix(push.text)}\n"
+            f"mtr_tar={b2a_base64(data, newline=False).decode()}\n"
+        )
+
+    def _write_archive(self, push: Push, *, inside: bool) -> Iterator[bytes]:
+        """Yield the compressed archive of ``push``; ``inside`` says that the plan travels in it."""
+        from mtr.sync.archive import write_archive
+
+        def finish(sent: list[bytes]) -> str | None:
+            push.text = render_plan(push.plan, sent)
+            push.sent_files = len(sent)
+            return push.text if inside else None
+
+        packer = compressobj(COMPRESS_LEVEL, wbits=31)
+        for piece in write_archive(push.plan.upload, self.project.root, push.plan.folders, finish):
+            if packed := packer.compress(piece):
+                yield packed
+        yield packer.flush()
+
+    def stream(self, push: Push, on_progress: Callable[[int], None] | None = None) -> None:
+        """Bring ``push`` over a session of its own.
+
+        Raises:
+            TreeRefused: the server's tree is not what it builds on.
+            SyncError: not everything arrived.
+        """
+        script = build_apply_script(self.project, push, "tar", self.line.facts.stat)
+        command = build_remote_command(f"mtr-{push.run_id}", script, ())
+
+        def feed(write: Callable[[bytes], None]) -> None:
+            for piece in self._write_archive(push, inside=True):
+                write(piece)
+                push.sent_bytes += len(piece)
+                if on_progress:
+                    on_progress(push.sent_bytes)
+
+        found = self.line.run_fed(command, feed)
+        self.check_applied(found.status, found.stdout, found.stderr)
+
+    def check_applied(self, status: int, stdout: bytes, stderr: bytes) -> None:
+        """Say what the server has kept of its own, or why a push was not applied; raises as :meth:`stream`."""
+        lines = stdout.decode(errors="replace").split("\n")
+        if status == 4:
+            raise TreeRefused("the tree there is not as this machine left it")
+        if status != 0 or "mtr-done" not in lines:
+            from mtr.sync.failure import explain_apply
+
+            raise explain_apply(stderr.decode(errors="replace"), self.line.label, self.project.remote_dir)
+        for line in lines:
+            if line.startswith("mtr-trash "):
+                self.line.says(render_kept(line[10:]))
+
+    def confirm(self, push: Push) -> None:
+        """Store that the server has accepted ``push``."""
+        self.manifest.confirm(push.tree, push.new)
+
+
+def render_kept(count: str) -> str:
+    """Return the line that says what went to the trash."""
+    things = "1 file" if count == "1" else f"{count} files"
+    return f"{things} that had changed on the server went to the trash there: mtr undo"
+
+
+def build_apply_script(project: Project, push: Push, how: str, stat: str) -> str:
+    """Return ``apply.sh`` with its arguments, as sh text."""
+    words = [how, project.remote_dir, push.run_id, push.new, " ".join(push.old), project.client, stat]
+    return f"set -- {quote_all(words)}\n{load_script('remote/apply.sh')}"
+
+
+def look_at(path: bytes) -> Entry | None:
+    """Return ``path`` as it is now; None where it is no file and no link any more."""
+    from stat import S_IMODE, S_ISLNK, S_ISREG
+
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    if not (S_ISREG(found.st_mode) or S_ISLNK(found.st_mode)):
+        return None
+    kind: Kind = "symlink" if S_ISLNK(found.st_mode) else "file"
+    return Entry(path, kind, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, S_IMODE(found.st_mode))
+
+
+def is_gone(path: bytes) -> bool:
+    """Tell whether nothing is at ``path`` any more, or a directory."""
+    return not os.path.lexists(path) or (os.path.isdir(path) and not os.path.islink(path))
+
+
+class inside:  # noqa: N801  read as a statement: with inside(root)
+    """Be in ``root`` for the block: short paths are looked at in half the time of long ones."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def __enter__(self) -> None:
+        self._before = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.chdir(self._root)
+        except OSError as error:
+            os.close(self._before)
+            from mtr.errors import ProjectError
+
+            raise ProjectError(f"{self._root}: {error.strerror}", hint="cd into the project") from error
+
+    def __exit__(self, *_: object) -> None:
+        os.fchdir(self._before)
+        os.close(self._before)

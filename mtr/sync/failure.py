@@ -1,0 +1,25 @@
+"""Why a project's directory on a server cannot be used: the scripts' statuses and words as errors. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from mtr.errors import RemoteDiskFull, RemoteNotWritable, SyncError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mtr.errors import MtrError
+
+_DISK_FULL = re.compile(r"No space left on device|[Qq]uota exceeded")
+_REFUSED = re.compile(r"Permission denied|Read-only file system|Operation not permitted|[Nn]ot a directory|File exists")
+
+
+def explain_apply(words: str, label: str, remote_dir: str) -> MtrError:
+    """Return the error for an ``apply.sh`` that failed, from the words of the programs that it ran."""
+    words = "\n".join(line for line in words.splitlines() if not line.startswith("mtr-"))
+    if _DISK_FULL.search(words):
+        return RemoteDiskFull(f"no space left on {label} for {remote_dir}", detail=words, hint="df -h there")
+    if _REFUSED.search(words):
+        hint = "make what it names writable there, or choose another `remote_dir`"
+        return RemoteNotWritable(f"{label}: cannot write to {remote_dir}", detail=words, hint=hint)
+    return SyncError(f"{label}: the files did not get into {remote_dir}", detail=words, hint="run it again")

@@ -1,0 +1,313 @@
+"""The manifest: what the project was when it last reached its server, and what has changed since.
+
+One file per project and server directory in the state directory, ``sync/KEY``; ``sync/KEY.pending`` beside it from
+before a push is sent until the server has confirmed it. Both are written atomically, under ``KEY.lock``.
+
+A file counts as unchanged when ctime, inode and size are what they were: ctime moves with every change of the
+content, the mode or the name, and nobody can set it back. A racy one, changed in the same tick of the clock in
+which it was looked at, is stored with ctime 0 and so counts as changed next time. Directories are looked at in the
+same way: while one is unchanged, no name in it has come or gone.
+
+Builtin modules only, and values compared before any is built: a warm run does this on every file.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import time
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+from zlib import crc32
+
+from mtr.state import ensure_state_dir, hold_lock, remove_file, write_atomic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    Signature = tuple[int, int, int] | None
+
+FORMAT = 1
+TICK_NS = 20_000_000
+"""Kernels stamp files with a clock that moves every 1 to 10 ms; twice that is safe."""
+
+RULE_NAMES = (b".gitignore", b".mtrignore", b".git")
+OWN_DIRECTORY = b".mtr"
+
+
+class Tree:
+    """The project's files, as far as rules let them in, and the directories that are watched for new names.
+
+    ``paths``, ``ctimes``, ``inodes`` and ``sizes`` are parallel; paths are relative to the root. ``folders`` are all
+    directories that no rule leaves out, the root being ``b"."``, and ``empty`` those that are synced as such.
+    ``ignored`` holds for a directory the names in it that are left out, directories with a slash behind.
+    ``rule_files`` are the files that decided, with what they looked like; ``indexes`` those of git, and ``forced`` what
+    git tracks although it is ignored. ``is_plain`` says that a new name can be asked about alone.
+    """
+
+    __slots__ = (
+        "ctimes", "empty", "folder_ctimes", "folder_inodes", "folders", "forced", "ignored", "indexes", "inodes",
+        "is_plain", "paths", "rule_files", "rules", "sizes", "warnings",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.paths: list[bytes] = []
+        self.ctimes: list[int] = []
+        self.inodes: list[int] = []
+        self.sizes: list[int] = []
+        self.folders: list[bytes] = []
+        self.folder_ctimes: list[int] = []
+        self.folder_inodes: list[int] = []
+        self.empty: list[bytes] = []
+        self.ignored: dict[bytes, tuple[bytes, ...]] = {}
+        self.rules: tuple[object, ...] = ()
+        self.rule_files: list[tuple[str, Signature]] = []
+        self.indexes: list[tuple[str, Signature]] = []
+        self.forced: tuple[bytes, ...] = ()
+        self.is_plain = False
+        self.warnings: tuple[str, ...] = ()
+
+    def to_tuple(self) -> tuple[object, ...]:
+        """Return the fields in a fixed order, as marshal takes them."""
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    @classmethod
+    def from_tuple(cls, fields: tuple[object, ...]) -> Tree:
+        """Return the tree of :meth:`to_tuple`."""
+        tree = cls()
+        for name, value in zip(cls.__slots__, fields, strict=True):
+            setattr(tree, name, value)
+        return tree
+
+    def compare(self) -> Changes:
+        """Look at every file and directory; the current directory must be the project's root."""
+        changes = Changes()
+        changes.started_ns = time.time_ns()
+        changes.rules_changed = any(read_signature(path) != found for path, found in self.rule_files)
+        changes.index_changed = any(read_signature(path) != found for path, found in self.indexes)
+        lstat = os.lstat
+        for index, (path, ctime, inode) in enumerate(
+            zip(self.folders, self.folder_ctimes, self.folder_inodes, strict=True)
+        ):
+            try:
+                found = lstat(path)
+            except OSError:
+                changes.lost_folders.append(index)
+                continue
+            if found.st_ctime_ns != ctime or found.st_ino != inode:
+                (changes.folders if S_ISDIR(found.st_mode) else changes.lost_folders).append(index)
+        index = -1
+        for path, ctime, inode, size in zip(self.paths, self.ctimes, self.inodes, self.sizes, strict=True):
+            index += 1
+            try:
+                found = lstat(path)
+            except OSError:
+                changes.gone.append(index)
+                continue
+            if found.st_ctime_ns != ctime or found.st_ino != inode or found.st_size != size:
+                is_ours = S_ISREG(found.st_mode) or S_ISLNK(found.st_mode)
+                (changes.changed if is_ours else changes.gone).append(index)
+        if changes.lost_folders:
+            self._drop_below(changes)
+        return changes
+
+    def _drop_below(self, changes: Changes) -> None:
+        """What seems to lie below a directory that has become a link is not the project's any more."""
+        lost = tuple(self.folders[index] + b"/" for index in changes.lost_folders)
+        below = {index for index, path in enumerate(self.paths) if path.startswith(lost)}
+        changes.gone = sorted(below | set(changes.gone))
+        changes.changed = [index for index in changes.changed if index not in below]
+
+    def looks(self) -> dict[bytes, tuple[int, int, int]]:
+        """Return what each file looked like, by path."""
+        return dict(zip(self.paths, zip(self.ctimes, self.inodes, self.sizes, strict=True), strict=True))
+
+    def find_new(self, changes: Changes) -> list[bytes]:
+        """Return the names that have appeared in changed directories, directories with a slash behind."""
+        known = set(self.paths)
+        folders = set(self.folders)
+        new = []
+        for index in changes.folders:
+            folder = self.folders[index]
+            prefix = b"" if folder == b"." else folder + b"/"
+            ignored = self.ignored.get(folder, ())
+            for name, is_folder in list_names(folder):
+                path = prefix + name
+                if is_folder:
+                    if path not in folders and name + b"/" not in ignored and path != OWN_DIRECTORY:
+                        new.append(path + b"/")
+                elif path not in known and name not in ignored:
+                    new.append(path)
+        return new
+
+    def note(self, index: int, started_ns: int) -> None:
+        """Take the present look of a file for the known one."""
+        found = os.lstat(self.paths[index])
+        self.ctimes[index] = steady(found.st_ctime_ns, started_ns)
+        self.inodes[index], self.sizes[index] = found.st_ino, found.st_size
+
+    def note_folder(self, index: int, started_ns: int) -> None:
+        """Take the present look of a directory for the known one; one that has gone counts as changed."""
+        try:
+            found = os.lstat(self.folders[index])
+        except OSError:
+            self.folder_ctimes[index] = 0
+            return
+        self.folder_ctimes[index] = steady(found.st_ctime_ns, started_ns)
+        self.folder_inodes[index] = found.st_ino
+
+
+class Changes:
+    """What :meth:`Tree.compare` found: indexes of files and directories; when it began, in ns since the epoch."""
+
+    __slots__ = ("changed", "folders", "gone", "index_changed", "lost_folders", "rules_changed", "started_ns")
+
+    def __init__(self) -> None:
+        self.changed: list[int] = []
+        self.gone: list[int] = []
+        self.folders: list[int] = []
+        self.lost_folders: list[int] = []
+        self.rules_changed = False
+        self.index_changed = False
+        self.started_ns = 0
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.changed or self.gone or self.folders or self.lost_folders or self.rules_changed or self.index_changed
+        )
+
+    @property
+    def needs_rules(self) -> bool:
+        """Whether what has changed can only be told by asking the rules again."""
+        return self.rules_changed or self.index_changed or bool(self.lost_folders)
+
+
+def steady(ctime_ns: int, started_ns: int) -> int:
+    """Return ``ctime_ns``, or 0 if the file could change once more without it changing."""
+    return ctime_ns if ctime_ns < started_ns - TICK_NS else 0
+
+
+def read_signature(path: str) -> Signature:
+    """Return what tells whether the file has changed; None if it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return (found.st_ctime_ns, found.st_ino, found.st_size)
+
+
+def list_names(folder: bytes) -> list[tuple[bytes, bool]]:
+    """Return the names in ``folder``, each with whether it is a directory; none where it is gone or closed."""
+    try:
+        with os.scandir(folder) as found:
+            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+    except OSError:
+        return []
+
+
+class Manifest:
+    """A tree, the token that says on the server that it is there, and what of it is not certain.
+
+    ``tokens`` are all that may stand there, the confirmed one first; there is none before the first sync.
+    ``uncertain`` are paths that a push has or has not brought there, ``runs`` the runs that did it.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self._reset()
+
+    def _reset(self) -> None:
+        self.tree: Tree | None = None
+        self.token = ""
+        self.tokens: list[str] = []
+        self.runs: list[str] = []
+        self.uncertain: list[bytes] = []
+        self._bases: list[str] = []
+        self._pending: tuple[Any, ...] | None = None
+
+    def load(self) -> None:
+        """Read what is on disk; what cannot be read counts as no manifest."""
+        self._reset()
+        state = _read(self.file)
+        if state is None:
+            return
+        self.token, self.tree = state[0], Tree.from_tuple(state[1])
+        self._bases = [self.token]
+        pending = _read(f"{self.file}.pending")
+        if pending is not None and self.token in pending[0]:
+            self._pending = pending
+            _, tokens, self.runs, self.uncertain = pending
+            self._bases += [token for token in tokens if token != self.token]
+        self.tokens = list(self._bases)
+
+    def begin(self, new: str, run_id: str, paths: Iterable[bytes]) -> bool:
+        """Store, before a push, that it may come to be; tell whether the manifest is still the one that was loaded."""
+        with hold_lock(f"{self.file}.lock"):
+            before = Manifest(self.file)
+            before.load()
+            if before._bases != self._bases:
+                return False
+            runs, uncertain = [*self.runs, run_id], sorted({*self.uncertain, *paths})
+            self._pending = ([*self._bases], [*self._bases, *self.tokens, new], runs, uncertain)
+            _write(f"{self.file}.pending", self._pending)
+        return True
+
+    def keep(self, tree: Tree) -> None:
+        """Store ``tree``, which is on the server already, for this run's looks to count next time."""
+        with hold_lock(f"{self.file}.lock"):
+            before = Manifest(self.file)
+            before.load()
+            if before.token == self.token:
+                _write(self.file, (self.token, tree.to_tuple()))
+
+    def confirm(self, tree: Tree, new: str) -> None:
+        """Store that the server has ``tree`` under the token ``new``, unless a later push is already confirmed."""
+        with hold_lock(f"{self.file}.lock"):
+            before = Manifest(self.file)
+            before.load()
+            if before.token and before.token not in self._bases:
+                return
+            _write(self.file, (new, tree.to_tuple()))
+            pending = _read(f"{self.file}.pending")
+            if pending is not None and pending != self._pending:
+                # Somebody's later push builds on this one.
+                _write(f"{self.file}.pending", ([*pending[0], new], *pending[1:]))
+            else:
+                remove_file(f"{self.file}.pending")
+        self.token, self.tree = new, tree
+        self.tokens, self._bases = [new], [new]
+        self.runs, self.uncertain, self._pending = [], [], None
+
+    def forget(self) -> None:
+        """Remove what is stored: the next sync compares everything."""
+        for suffix in (".pending", ""):
+            remove_file(self.file + suffix)
+
+
+def find_manifest(root: str, address: str, remote_dir: str, environ: Mapping[str, str]) -> Manifest:
+    """Return the manifest of the project at ``root`` for a directory of a server, loaded."""
+    folder = f"{ensure_state_dir(environ)}/sync"
+    if not os.path.isdir(folder):
+        os.makedirs(folder, 0o700, exist_ok=True)
+    identity = os.fsencode(f"{root}\0{address}\0{remote_dir}")
+    manifest = Manifest(f"{folder}/{crc32(identity):08x}{crc32(identity[::-1]):08x}")
+    manifest.load()
+    return manifest
+
+
+def _read(file: str) -> tuple[Any, ...] | None:
+    try:
+        with open(file, "rb") as stream:
+            data = stream.read()
+    except FileNotFoundError:
+        return None
+    if data[:4] != b"mtr%d" % FORMAT or crc32(data[8:]) != int.from_bytes(data[4:8], "big"):
+        return None
+    found: tuple[Any, ...] = marshal.loads(data[8:])
+    return found
+
+
+def _write(file: str, value: Any) -> None:
+    data = marshal.dumps(value)
+    write_atomic(file, b"mtr%d" % FORMAT + crc32(data).to_bytes(4, "big") + data)

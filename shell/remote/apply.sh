@@ -1,0 +1,233 @@
+#!/bin/sh
+# Brings one push into place: the files that changed here, and the paths that are gone here. Runs at the gate,
+# where the push travels with the command, or in a session of its own.
+#
+#   set -- HOW DIR RUN NEW OLD CLIENT STAT
+#
+#   HOW     where the files are. payload: a compressed tar in base64 in $mtr_tar, the plan in $mtr_plan, and
+#           this is the project's directory already; tar: on stdin, compressed, with the plan in it as .mtr/plan; rsync: rsync
+#           brings them while this script holds the lock, the plan is in .mtr/plan.RUN
+#   DIR     the project's directory here; ~/ at its start means $HOME
+#   NEW     the token that says this push is in place
+#   OLD     the tokens, parted by blanks, on which it builds: one of them must be there
+#   CLIENT  who pushes: whose record of what was put here counts
+#   STAT    c: GNU or busybox stat, f: BSD stat, empty: there is none
+#
+# Prints "mtr-ready PWD" when rsync may begin, "mtr-trash N" when N things that this client had not put
+# there went to the trash, "mtr-done" at the end. Leaves with 4 when no token of OLD is there, 1 on any other failure, with the system's words on stderr.
+#
+# In .mtr: t.TOKEN says what the tree is; busy.RUN is the same file while a push changes the tree, so renaming
+# it is the lock, and has one winner; put.CLIENT holds a line "inode:size:ctime|path" for what was put here;
+# in.RUN is where files arrive before they are renamed into place; trash/N-TIME-RUN keeps what was replaced; no.NEW
+# tells a gate that waits for NEW that it will not come.
+#
+# Assumptions:
+# 1. A file whose line is not in put.CLIENT was made or changed here (or by another client): it is linked into
+#    the trash before it is replaced. Inode and ctime are this machine's own, so no clock matters, and a moved
+#    older file is noticed. What has no such line (a name with a newline) goes to the trash whenever it is replaced.
+# 2. A directory here may be a link to a larger disk: it is followed.
+# 3. The plan calls adopt, and gone, rmdirs, folders, put, odd with paths that begin with ./, quoted by mtr.
+# 4. Nothing is in place before everything has arrived: the archive's last member is .mtr/end. A failure before
+#    that gives the token back; after it, list.sh of the next run finds the lock of somebody who has gone.
+
+mtr_how=$1 mtr_dir=$2 mtr_run=$3 mtr_new=$4 mtr_old=$5 mtr_client=$6 mtr_stat=$7
+mtr_claimed='' mtr_begun='' mtr_trash='' mtr_count=0
+
+fail() {
+  if [ -n "$mtr_claimed" ] && [ -z "$mtr_begun" ]; then mv -f -- ".mtr/busy.$mtr_run" ".mtr/$mtr_claimed"; fi
+  clean
+  [ "$mtr_how" != tar ] || : >".mtr/no.$mtr_new"
+  [ -z "${2-}" ] || printf '%s\n' "$2" >&2
+  exit "$1"
+}
+
+clean() { rm -rf -- ".mtr/in.$mtr_run" ".mtr/plan.$mtr_run" ".mtr/cur.$mtr_run" ".mtr/theirs.$mtr_run"; }
+
+# Prints the lines of the record for what stands at the paths.
+st() {
+  case $mtr_stat in
+    c) LC_ALL=C TZ=UTC0 stat -c '%i:%s:%z|%n' -- "$@" 2>/dev/null ;;
+    f) LC_ALL=C TZ=UTC0 stat -f '%i:%z:%Fc|%N' -- "$@" 2>/dev/null ;;
+  esac
+}
+
+# Keeps what stands at the path. A file that "stays" is in its place until it is replaced: it is never missing. What
+# was "deleted" here is no surprise to anybody, and not counted.
+trash() {
+  if [ -z "$mtr_trash" ]; then
+    mtr_trash=1000000
+    for mtr_f in .mtr/trash/*; do mtr_trash=${mtr_f##*/}; done
+    case ${mtr_trash%%-*} in *[!0-9]* | '') mtr_trash=1000000 ;; esac
+    mtr_trash=.mtr/trash/$((${mtr_trash%%-*} + 1))-$(date -u +%Y%m%dT%H%M%SZ)-$mtr_run
+  fi
+  mkdir -p -- "$mtr_trash/${1%/*}" || fail 1
+  if [ "$2" != stays ] || [ ! -f "$1" ] || [ -L "$1" ] || ! ln -- "$1" "$mtr_trash/$1" 2>/dev/null; then
+    mv -f -- "$1" "$mtr_trash/$1" || fail 1
+  fi
+  [ "$2" = deleted ] || mtr_count=$((mtr_count + 1))
+}
+
+stands() { [ -e "$1" ] || [ -L "$1" ]; }
+
+# Makes directories, whatever stands in the way of them.
+folders() {
+  for mtr_d; do
+    mkdir -p -- "$mtr_d" 2>/dev/null && continue
+    mtr_p=$mtr_d
+    while [ "$mtr_p" != . ]; do
+      if stands "$mtr_p" && [ ! -d "$mtr_p" ]; then
+        trash "$mtr_p" goes
+        break
+      fi
+      mtr_p=${mtr_p%/*}
+    done
+    mkdir -p -- "$mtr_d" || fail 1
+  done
+}
+
+# adopt LINE...: what was there already and is as this client would have put it.
+adopt() { [ "$mtr_phase" = record ] || printf '%s\n' "$@" >>".mtr/put.$mtr_client"; }
+
+# Removed here: what is a directory now was made by somebody else.
+gone() {
+  [ "$mtr_phase" != record ] || return 0
+  for mtr_p; do
+    if [ -L "$mtr_p" ] || { stands "$mtr_p" && [ ! -d "$mtr_p" ]; }; then trash "$mtr_p" deleted; fi
+  done
+}
+
+# Directories that are gone here go if nothing is left in them.
+rmdirs() { rmdir -- "$@" 2>/dev/null || :; }
+
+# Sends to the trash what stands at the paths and is not what this client put there.
+keep_theirs() {
+  st "$@" >".mtr/cur.$mtr_run"
+  if [ -z "$mtr_stat" ]; then
+    for mtr_p; do
+      if stands "$mtr_p"; then trash "$mtr_p" stays; fi
+    done
+  fi
+  [ -s ".mtr/cur.$mtr_run" ] || return 0
+  awk 'FNR == NR { c[$0]; next } { delete c[$0] } END { for (k in c) print k }' \
+    ".mtr/cur.$mtr_run" ".mtr/put.$mtr_client" >".mtr/theirs.$mtr_run" || fail 1
+  while IFS= read -r mtr_line; do
+    mtr_p=${mtr_line#*|}
+    if stands "$mtr_p"; then trash "$mtr_p" stays; fi
+  done <".mtr/theirs.$mtr_run"
+}
+
+# put DIR PATH...: files for one directory.
+put() {
+  mtr_to=$1
+  shift
+  if [ "$mtr_phase" != record ]; then
+    [ -d "$mtr_to" ] || folders "$mtr_to"
+    keep_theirs "$@"
+  fi
+  if [ "$mtr_phase" = place ]; then
+    (cd -- ".mtr/in.$mtr_run" && mv -f -- "$@" "$mtr_root/$mtr_to/") || fail 1
+  fi
+  if [ "$mtr_phase" != check ]; then st "$@" >>".mtr/put.$mtr_client"; fi
+}
+
+# odd DIR PATH: a file with a name that no line of the record can hold.
+odd() {
+  [ "$mtr_phase" != record ] || return 0
+  [ -d "$1" ] || folders "$1"
+  if stands "$2"; then trash "$2" stays; fi
+  [ "$mtr_phase" = check ] || mv -f -- ".mtr/in.$mtr_run/$2" "$2" || fail 1
+}
+
+# The trash is kept for 14 days and up to a gigabyte; what this push has put there stays in any case.
+prune_trash() {
+  find .mtr/trash -mindepth 1 -maxdepth 1 -mtime +14 -exec rm -rf -- {} +
+  for mtr_p in .mtr/trash/*; do
+    [ "$mtr_p" != "$mtr_trash" ] || break
+    mtr_kb=$(du -sk .mtr/trash)
+    [ "${mtr_kb%%[!0-9]*}" -gt 1048576 ] || break
+    rm -rf -- "$mtr_p"
+  done
+}
+
+run_plan() {
+  mtr_phase=$1
+  if [ "$mtr_how" = payload ]; then
+    # shellcheck disable=SC2154  # set by the payload, as mtr_tar is
+    eval "$mtr_plan" || fail 1
+  else
+    # shellcheck disable=SC1090
+    . "$mtr_list" || fail 1
+  fi
+}
+
+# Tells whether there is nothing of anybody's here yet.
+is_fresh() {
+  for mtr_p in * .[!.]* ..?*; do
+    if [ "$mtr_p" != .mtr ] && stands "$mtr_p"; then return 1; fi
+  done
+}
+
+# A fresh directory takes all that has arrived at once.
+place_all() {
+  set --
+  for mtr_p in ".mtr/in.$mtr_run"/* ".mtr/in.$mtr_run"/.[!.]* ".mtr/in.$mtr_run"/..?*; do
+    if [ "$mtr_p" != ".mtr/in.$mtr_run/.mtr" ] && stands "$mtr_p"; then set -- "$@" "$mtr_p"; fi
+  done
+  [ $# -eq 0 ] || mv -- "$@" . || fail 1
+  case $mtr_stat in
+    c) find . -path ./.mtr -prune -o ! -type d -exec env LC_ALL=C TZ=UTC0 stat -c '%i:%s:%z|%n' -- {} + ;;
+    f) find . -path ./.mtr -prune -o ! -type d -exec env LC_ALL=C TZ=UTC0 stat -f '%i:%z:%Fc|%N' -- {} + ;;
+  esac >".mtr/put.$mtr_client"
+}
+
+if [ "$mtr_how" != payload ]; then
+  case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
+  cd -- "$mtr_dir" || exit 4
+fi
+mtr_root=$PWD
+
+if [ ! -f ".mtr/t.$mtr_new" ]; then
+  for mtr_o in $mtr_old; do
+    if mv -- ".mtr/t.$mtr_o" ".mtr/busy.$mtr_run" 2>/dev/null; then
+      mtr_claimed=t.$mtr_o
+      break
+    fi
+  done
+  [ -n "$mtr_claimed" ] || fail 4 'the tree there is not as this client left it'
+  # Who holds the lock, and since which boot: list.sh asks whether that process still lives.
+  mtr_boot=
+  read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
+  echo "$$ $mtr_boot" >".mtr/busy.$mtr_run" || fail 1
+  : >>".mtr/put.$mtr_client" || fail 1
+  case $mtr_how in
+    payload)
+      mkdir ".mtr/in.$mtr_run" || fail 1
+      # shellcheck disable=SC2154
+      printf %s "$mtr_tar" | base64 -d | gzip -dc | (cd ".mtr/in.$mtr_run" && tar xpf -) || fail 1
+      ;;
+    tar)
+      mkdir ".mtr/in.$mtr_run" || fail 1
+      gzip -dc | (cd ".mtr/in.$mtr_run" && tar xpf -) || fail 1
+      mtr_list=.mtr/in.$mtr_run/.mtr/plan
+      ;;
+    rsync)
+      mtr_list=.mtr/plan.$mtr_run
+      run_plan check
+      mtr_begun=yes
+      echo "mtr-ready $PWD"
+      if ! read -r mtr_line || [ "$mtr_line" != 'done' ]; then fail 1 'the files did not all arrive'; fi
+      run_plan record
+      rm -rf .mtr/partial
+      ;;
+  esac
+  if [ "$mtr_how" != rsync ]; then
+    [ -f ".mtr/in.$mtr_run/.mtr/end" ] || fail 1 'the files did not all arrive'
+    mtr_begun=yes
+    if [ "$mtr_how" = tar ] && is_fresh; then place_all; else run_plan place; fi
+  fi
+  clean
+  mv -- ".mtr/busy.$mtr_run" ".mtr/t.$mtr_new" || fail 1
+  if [ -n "$mtr_trash" ]; then prune_trash 2>/dev/null; fi
+  [ "$mtr_count" = 0 ] || echo "mtr-trash $mtr_count"
+fi
+echo mtr-done

@@ -1,0 +1,66 @@
+#!/bin/sh
+# Brings back what the newest push that replaced or deleted something had sent to the trash.
+#
+#   set -- DIR RUN
+#
+#   DIR  the project's directory here; ~/ at its start means $HOME
+#   RUN  random id of this run
+#
+# Prints "mtr-back PATH" for each thing brought back, names with a newline shown with ?, then "mtr-done". What
+# stood in its place goes to a trash of its own, so that an undo can be undone. Leaves with 3 when there is nothing
+# to bring back, 5 when a push does not end.
+#
+# Assumptions:
+# 1. The lock is the token, as in apply.sh, and gets its name back: what the client has put there has not changed.
+
+mtr_dir=$1 mtr_run=$2
+case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
+cd -- "$mtr_dir" || exit 3
+mtr_from=
+for mtr_f in .mtr/trash/*; do
+  [ ! -d "$mtr_f" ] || mtr_from=$mtr_f
+done
+[ -n "$mtr_from" ] || exit 3
+
+mtr_boot=
+read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
+mtr_token='' mtr_i=0
+while [ -z "$mtr_token" ]; do
+  for mtr_f in .mtr/t.*; do
+    if [ -f "$mtr_f" ] && mv -- "$mtr_f" ".mtr/busy.$mtr_run" 2>/dev/null; then
+      mtr_token=$mtr_f
+      break
+    fi
+  done
+  mtr_i=$((mtr_i + 1))
+  [ -n "$mtr_token" ] || [ "$mtr_i" -lt 100 ] || exit 5
+  [ -n "$mtr_token" ] || sleep 0.1 2>/dev/null || sleep 1
+done
+echo "$$ $mtr_boot" >".mtr/busy.$mtr_run"
+
+mtr_to=${mtr_from##*/}
+mtr_to=.mtr/trash/$((${mtr_to%%-*} + 1))-$(date -u +%Y%m%dT%H%M%SZ)-$mtr_run
+export mtr_from mtr_to
+# Each path of the trash: what stands in its place is kept, then it goes back.
+# shellcheck disable=SC2016  # expanded by the inner shell
+(cd -- "$mtr_from" && find . ! -type d -exec sh -c '
+  cd ../../.. || exit
+  for f; do
+    if [ -e "$f" ] || [ -L "$f" ]; then
+      mkdir -p -- "$mtr_to/${f%/*}" && mv -- "$f" "$mtr_to/$f" || exit
+    fi
+    p=${f%/*}
+    while [ "$p" != . ]; do
+      if [ -L "$p" ] || [ -f "$p" ]; then
+        [ -d "$p" ] || { mkdir -p -- "$mtr_to/${p%/*}" && mv -- "$p" "$mtr_to/$p"; } || exit
+      fi
+      p=${p%/*}
+    done
+    mkdir -p -- "${f%/*}" && mv -- "$mtr_from/$f" "$f" || exit
+    printf "mtr-back %s\n" "$(printf %s "${f#./}" | tr "\n" "?")"
+  done' mtr-undo {} +)
+mtr_s=$?
+if [ "$mtr_s" -eq 0 ]; then rm -rf -- "$mtr_from"; fi
+mv -- ".mtr/busy.$mtr_run" "$mtr_token" || exit 1
+[ "$mtr_s" -eq 0 ] || exit 1
+echo mtr-done
