@@ -62,7 +62,7 @@ class Server:
 
     ``hosts`` are ssh destinations, tried in order. ``key_filename`` is absolute; ``download_dir`` is relative to the
     project's root unless it is absolute. At most one of the three passwords is set. ``sync`` is ``auto``,
-    ``rsync`` or ``sftp``; ``delete`` is ``tracked``, ``mirror`` or ``never``; patterns are in the order of their
+    ``tar``, ``rsync`` or ``sftp``; ``delete`` is ``tracked``, ``mirror`` or ``never``; patterns are in the order of their
     strength, the last match counts.
     """
 

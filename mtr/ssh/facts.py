@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Facts:
@@ -40,3 +42,20 @@ class Facts:
     def to_dict(self) -> dict[str, object]:
         """Return the fields by name."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    def sends(self, name: str) -> bool:
+        """Tell whether ssh would send the variable ``name``: ``SendEnv``, but never the carriers of payloads."""
+        return name != "XMODIFIERS" and not name.startswith("LC_MTR") and _matches(name, self.send_env)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    """Tell whether ``name`` matches one of the patterns of ``SendEnv`` (ssh_config(5), PATTERNS)."""
+    for pattern in patterns:
+        if name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])):
+            return True
+        if "*" in pattern[:-1] or "?" in pattern:
+            from fnmatch import fnmatchcase
+
+            if fnmatchcase(name, pattern.replace("[", "[[]")):
+                return True
+    return False

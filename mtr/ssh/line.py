@@ -21,7 +21,6 @@ from mtr.process.piped import Captured, open_input, read_all
 from mtr.process.signals import Interrupted
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
-from mtr.ssh.facts import Facts
 from mtr.ssh.foreground import LAST_WORDS_S, reset_terminal, run_foreground, stdio_restored
 from mtr.ssh.gate import Command, GateCall, build_gate_call
 from mtr.ssh.mux import Session
@@ -32,6 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from mtr.ssh.facts import Facts
     from mtr.ssh.held import Held
     from mtr.ssh.through_ssh import SshSession
 
@@ -110,12 +110,8 @@ class Line:
         return SshSession(self, command, descriptors, extra or {})
 
     def _list_sent(self) -> list[str]:
-        """Return what ssh would send of the environment: ``SendEnv``, but for the carriers of payloads."""
-        return [
-            f"{name}={value}"
-            for name, value in self.environ.items()
-            if name != "XMODIFIERS" and not name.startswith("LC_MTR") and _matches(name, self.facts.send_env)
-        ]
+        """Return what ssh would send of the environment."""
+        return [f"{name}={value}" for name, value in self.environ.items() if self.facts.sends(name)]
 
     def build_attach_argv(self, *, plain: bool = False) -> list[str]:
         """Return the strict beginning of every session's argv: this master or nothing.
@@ -434,19 +430,6 @@ def read_log(path: str) -> str:
             return file.read()
     except FileNotFoundError:
         return ""
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    """Tell whether ``name`` matches one of the patterns of ``SendEnv`` (ssh_config(5), PATTERNS)."""
-    for pattern in patterns:
-        if name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])):
-            return True
-        if "*" in pattern[:-1] or "?" in pattern:
-            from fnmatch import fnmatchcase
-
-            if fnmatchcase(name, pattern.replace("[", "[[]")):
-                return True
-    return False
 
 
 def new_run_id() -> str:
