@@ -62,8 +62,8 @@ class Server:
 
     ``hosts`` are ssh destinations, tried in order. ``key_filename`` is absolute; ``download_dir`` is relative to the
     project's root unless it is absolute. At most one of the three passwords is set. ``sync`` is ``auto``,
-    ``tar``, ``rsync`` or ``sftp``; ``delete`` is ``tracked``, ``mirror`` or ``never``; patterns are in the order of their
-    strength, the last match counts.
+    ``tar``, ``rsync`` or ``sftp``; ``delete`` is ``tracked``, ``mirror`` or ``never``; patterns are in the order of
+    their strength, the last match counts.
     """
 
     name: str
