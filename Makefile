@@ -40,6 +40,10 @@ test: setup ## install what the tests need, and run them all
 	@tests/install-system-packages
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
+bench: setup ## measure mtr against ssh and rsync; BENCH=--quick takes two minutes, BENCH=--help lists options
+	@tests/install-system-packages
+	@$(BIN)/python -m tests.benchmarks $(BENCH)
+
 build: setup ## build the wheel and the sdist into dist/
 	$(BIN)/python -m build --outdir dist
 

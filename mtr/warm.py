@@ -20,13 +20,28 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``mtr`` with ``arguments`` (default: this process's) and return its exit status."""
+    """Run ``mtr`` with ``arguments`` and return its exit status; without them, as this process, which then ends.
+
+    It ends at once: taking the interpreter down in good order takes longer than asking the server.
+    """
+    if arguments is not None:
+        return _run(arguments)
+    status = _run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            status = status or EXIT_FAILURE
+    os._exit(status)
+
+
+def _run(arguments: Sequence[str]) -> int:
     _open_missing_stdio()
     # Whoever started mtr may ignore it; then no status of a program could be read.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     try:
         with raise_on_signals():
-            status = _dispatch(parse_arguments(sys.argv[1:] if arguments is None else arguments))
+            status = _dispatch(parse_arguments(arguments))
             sys.stdout.flush()
             return status
     except MtrError as error:
