@@ -39,13 +39,14 @@ def write_archive(
     for folder in folders:
         yield _build_header(b"./" + folder + b"/", b"5", 0, 0o755, 0)
     for entry in entries:
-        pieces = _write_link(top, entry) if entry.kind == "symlink" else _write_file(top, entry)
-        travelled = False
-        for piece in pieces:
-            travelled = True
-            yield piece
-        if travelled:
-            sent.append(entry.path)
+        whole = _read_link(top, entry) if entry.kind == "symlink" else _read_small(top, entry)
+        if whole is None:
+            continue
+        if whole:
+            yield whole
+        else:
+            yield from _write_large(top, entry)
+        sent.append(entry.path)
     text = finish(sent)
     if text is not None:
         data = text.encode(errors="surrogateescape")
@@ -55,27 +56,57 @@ def write_archive(
     yield bytes(2 * BLOCK_BYTES)
 
 
-def _write_link(top: bytes, entry: Entry) -> Iterator[bytes]:
+def _read_link(top: bytes, entry: Entry) -> bytes | None:
+    """Return the member of a link; None where there is none any more."""
     try:
         target = os.readlink(top + entry.path)
-    except (FileNotFoundError, OSError):
-        return
-    yield _build_header(b"./" + entry.path, b"2", 0, 0o777, entry.mtime_ns, target)
+    except OSError:
+        return None
+    return _build_header(b"./" + entry.path, b"2", 0, 0o777, entry.mtime_ns, target)
 
 
-def _write_file(top: bytes, entry: Entry) -> Iterator[bytes]:
+def _open(top: bytes, path: bytes) -> int | None:
+    """Open a file of the project; None where it has vanished, or is no file any more."""
     try:
         # Without O_NONBLOCK a FIFO that has taken the file's place would hang the sync.
-        descriptor = os.open(top + entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(top + path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return None
     except OSError as error:
-        raise _unreadable(entry.path, error) from error
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _read_small(top: bytes, entry: Entry) -> bytes | None:
+    """Return the member of a file that fits into one read, b"" for a larger one; None where there is none any more.
+
+    What is read at once is consistent with its header, whatever its length has become since it was listed.
+    """
+    descriptor = _open(top, entry.path)
+    if descriptor is None:
+        return None
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            return
-        yield from _write_content(descriptor, entry.path, found)
+        data = os.read(descriptor, CHUNK_BYTES)
+    except OSError as error:
+        raise _unreadable(entry.path, error) from error
+    finally:
+        os.close(descriptor)
+    if len(data) == CHUNK_BYTES:
+        return b""
+    header = _build_header(b"./" + entry.path, b"0", len(data), stat.S_IMODE(found.st_mode), found.st_mtime_ns)
+    return header + data + bytes(-len(data) % BLOCK_BYTES)
+
+
+def _write_large(top: bytes, entry: Entry) -> Iterator[bytes]:
+    descriptor = _open(top, entry.path)
+    if descriptor is None:
+        raise SyncError(f"{entry.path.decode(errors='replace')} vanished while it was read", hint="run it again")
+    try:
+        yield from _write_content(descriptor, entry.path, os.fstat(descriptor))
     except OSError as error:
         raise _unreadable(entry.path, error) from error
     finally:
@@ -83,16 +114,8 @@ def _write_file(top: bytes, entry: Entry) -> Iterator[bytes]:
 
 
 def _write_content(descriptor: int, path: bytes, found: os.stat_result) -> Iterator[bytes]:
-    """Yield header and content; what fits into one read is taken at once, whatever its length has become."""
-    first = os.read(descriptor, CHUNK_BYTES)
-    size = found.st_size if len(first) == CHUNK_BYTES else len(first)
-    header = _build_header(b"./" + path, b"0", size, stat.S_IMODE(found.st_mode), found.st_mtime_ns)
-    if size <= CHUNK_BYTES and len(first) == size:
-        yield header + first + _padding(size)
-        return
-    yield header
-    yield first[:size]
-    left = size - len(first)
+    yield _build_header(b"./" + path, b"0", found.st_size, stat.S_IMODE(found.st_mode), found.st_mtime_ns)
+    left = found.st_size
     while left > 0:
         chunk = os.read(descriptor, min(left, CHUNK_BYTES))
         if not chunk:
@@ -100,7 +123,7 @@ def _write_content(descriptor: int, path: bytes, found: os.stat_result) -> Itera
             raise SyncError(f"{name} became shorter while it was read", hint="run it again")
         left -= len(chunk)
         yield chunk
-    yield _padding(size)
+    yield _padding(found.st_size)
 
 
 def _unreadable(path: bytes, error: OSError) -> SyncError:
@@ -118,7 +141,8 @@ def _build_header(name: bytes, kind: bytes, size: int, mode: int, mtime_ns: int,
     if rest_ns or not 0 <= seconds < 8**11:
         record = b"mtime=%d.%09d\n" % (seconds, rest_ns)
         length = len(record) + 3
-        before += _build_block(b"./mtr", b"x", length, 0o644, 0) + _pad(b"%d %s" % (length, record))
+        header = _TIME_HEADER if length == _TIME_BYTES else _build_block(b"./mtr", b"x", length, 0o644, 0)
+        before += header + (b"%d %s" % (length, record)).ljust(BLOCK_BYTES, b"\0")
         seconds = min(max(seconds, 0), 8**11 - 1)
     if len(link) > 100:
         before += _build_block(b"././@LongLink", b"K", len(link) + 1, 0o644, 0) + _pad(link + b"\0")
@@ -135,6 +159,11 @@ def _build_block(name: bytes, kind: bytes, size: int, mode: int, seconds: int, l
     end = kind + link[:100].ljust(100, b"\0") + b"ustar  \0"
     total = sum(start) + sum(end) + 8 * 32
     return (start + b"%06o\0 " % total + end).ljust(BLOCK_BYTES, b"\0")
+
+
+_TIME_BYTES = 30
+_TIME_HEADER = _build_block(b"./mtr", b"x", _TIME_BYTES, 0o644, 0)
+"""The header in front of a time with ten digits of seconds and nine of their fraction: the same for every file."""
 
 
 def _pad(data: bytes) -> bytes:

@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtr.errors import RsyncMissing, SyncError
+from mtr.quoting import build_remote_command
+from mtr.scripts import load_script
 from mtr.ssh.diagnosis import build_prepare_error
 from mtr.ssh.line import new_run_id
-from mtr.sync.delivery import Push, inside, look_at
+from mtr.sync.delivery import Push, inside
 from mtr.sync.ignore import Rules
 from mtr.sync.plan import Plan
-from mtr.sync.survey import survey
+from mtr.sync.survey import survey_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mtr.ssh.held import Held
     from mtr.sync.delivery import Delivery
     from mtr.sync.manifest import Tree
     from mtr.sync.plan import Entry
@@ -48,18 +51,37 @@ class Listing:
     paths: dict[bytes, Remote] | None
 
 
-def load_listing(delivery: Delivery, run_id: str, *, known: Iterable[str] = ()) -> Listing:
-    """Ask the server what its tree is; it is listed unless its token is among ``known``.
+def start_listing(delivery: Delivery, known: Iterable[str]) -> Held:
+    """Ask the server what its tree is; it is listed unless its token is among ``known``."""
+    words = [delivery.project.remote_dir, new_run_id(), delivery.line.facts.stat, "", *known]
+    return delivery.line.hold(build_remote_command("mtr-script", load_script("remote/list.sh"), words))
+
+
+def finish_listing(delivery: Delivery, held: Held) -> Listing | None:
+    """Return what the server has said; None where its session did not open.
 
     Raises:
         SyncError: the directory cannot be made, written or looked at.
     """
-    line, project = delivery.line, delivery.project
-    words = [project.remote_dir, run_id, line.facts.stat, "", *known]
-    found = line.run_script("remote/list.sh", words, timeout_s=600)
+    try:
+        ended, (stdout, stderr) = held.finish()
+    finally:
+        held.close()
+    if not ended.has_opened:
+        return None
+    if ended.status != 0 or not ended.arrived:
+        words = stderr.decode(errors="replace")
+        raise build_prepare_error(ended.status, delivery.line.label, delivery.project.remote_dir, words)
+    return parse_listing(stdout)
+
+
+def load_listing(delivery: Delivery, known: Iterable[str] = ()) -> Listing:
+    """Ask the server what its tree is and return it: see :func:`start_listing`."""
+    words = [delivery.project.remote_dir, new_run_id(), delivery.line.facts.stat, "", *known]
+    found = delivery.line.run_script("remote/list.sh", words, timeout_s=600)
     if found.status != 0:
-        words_there = found.stderr.decode(errors="replace")
-        raise build_prepare_error(found.status, line.label, project.remote_dir, words_there)
+        text = found.stderr.decode(errors="replace")
+        raise build_prepare_error(found.status, delivery.line.label, delivery.project.remote_dir, text)
     return parse_listing(found.stdout)
 
 
@@ -112,32 +134,33 @@ def differs(entry: Entry, there: Remote) -> bool:
     return entry.mtime_ns != there.mtime_ns
 
 
-def compare_all(delivery: Delivery, listing: Listing) -> Push:
-    """Return the push that makes the server's tree this one; see the module.
+def survey_project(delivery: Delivery) -> tuple[Tree, tuple[Entry, ...]]:
+    """Return the project as it is here now.
 
     Raises:
         ProjectError: there is nothing at all here.
     """
     project = delivery.project
     with inside(project.root):
-        tree = survey(Path(project.root), Rules(*project.rules))  # type: ignore[arg-type]
-        there = listing.paths or {}
-        upload, adopt = [], []
-        for path in tree.paths:
-            entry = look_at(path)
-            if entry is None:
-                continue
-            if path not in there or differs(entry, there[path]):
-                upload.append(entry)
-            else:
-                adopt.append(there[path].record)
-        delete = _find_foreign(delivery, tree, there) if project.delete == "mirror" else []
-    delivery.warnings = tree.warnings
+        found = survey_entries(Path(project.root), Rules(*project.rules))  # type: ignore[arg-type]
+    delivery.warnings = found[0].warnings
+    return found
+
+
+def compare_all(delivery: Delivery, tree: Tree, entries: Iterable[Entry], listing: Listing) -> Push:
+    """Return the push that makes the server's tree this one; see the module."""
+    project, there = delivery.project, listing.paths or {}
+    upload, adopt = [], []
+    for entry in entries:
+        if entry.path not in there or differs(entry, there[entry.path]):
+            upload.append(entry)
+        else:
+            adopt.append(there[entry.path].record)
     plan = Plan(
         Path(project.root),
         project.remote_dir,
         tuple(upload),
-        tuple(delete),
+        tuple(_find_foreign(delivery, tree, there)) if project.delete == "mirror" else (),
         folders=tuple(tree.empty),
         adopt=tuple(adopt),
     )
@@ -163,24 +186,39 @@ def settle(delivery: Delivery, *, full: bool = False) -> Push | None:
     """
     manifest = delivery.manifest
     is_known = delivery.is_known and not full
-    known = [*manifest.tokens, *manifest.runs] if is_known else []
-    listing = load_listing(delivery, new_run_id(), known=known)
-    _ensure_transport(delivery, listing)
-    if listing.paths is None:
-        manifest.tokens = [listing.token]
-        push = delivery.prepare()
-        if push is None and manifest.tree is not None:
-            manifest.confirm(manifest.tree, listing.token)
-        return push
     if is_known:
-        delivery.line.says(
-            f"the tree on {delivery.line.server_name} is not as this machine left it: comparing everything"
-        )
-    push = compare_all(delivery, listing)
+        listing = load_listing(delivery, [*manifest.tokens, *manifest.runs])
+        if listing.paths is None:
+            return _go_on(delivery, listing)
+        name = delivery.line.server_name
+        delivery.line.says(f"the tree on {name} is not as this machine left it: comparing everything")
+        tree, entries = survey_project(delivery)
+    else:
+        # Both take their time, here and there: at once.
+        held = start_listing(delivery, [])
+        try:
+            tree, entries = survey_project(delivery)
+        except BaseException:
+            held.close()
+            raise
+        listing = finish_listing(delivery, held) or load_listing(delivery)
+    _ensure_transport(delivery, listing)
+    push = compare_all(delivery, tree, entries, listing)
     manifest.tokens = [listing.token]
     if not push.plan:
         manifest.confirm(push.tree, listing.token)
         return None
+    return push
+
+
+def _go_on(delivery: Delivery, listing: Listing) -> Push | None:
+    """Build on a tree there that this machine's own pushes have made."""
+    manifest = delivery.manifest
+    _ensure_transport(delivery, listing)
+    manifest.tokens = [listing.token]
+    push = delivery.prepare()
+    if push is None and manifest.tree is not None:
+        manifest.confirm(manifest.tree, listing.token)
     return push
 
 

@@ -34,6 +34,11 @@ def survey(root: Path, rules: Rules) -> Tree:
     Raises:
         ProjectError: there is nothing at all in it.
     """
+    return survey_entries(root, rules)[0]
+
+
+def survey_entries(root: Path, rules: Rules) -> tuple[Tree, tuple[Entry, ...]]:
+    """Return the project at ``root`` as :func:`survey` does, and its files as they were looked at."""
     started_ns = time.time_ns()
     tree = Tree()
     tree.rules = rules.to_tuple()
@@ -43,7 +48,7 @@ def survey(root: Path, rules: Rules) -> Tree:
         _append(tree, entry, started_ns)
     _watch(tree, root, rules, {b""} | _parents(tree.paths), started_ns)
     _note_rule_files(tree, root, started_ns)
-    return tree
+    return tree, listing.entries
 
 
 def _append(tree: Tree, entry: Entry, started_ns: int) -> None:
