@@ -161,9 +161,9 @@ class Errand:
         """
         return self._repeat(lambda push: self._run_on(push, command))
 
-    def sync(self) -> SyncResult:
-        """Bring what has changed and run nothing."""
-        return self._repeat(self._bring)
+    def sync(self, *, ask: bool = True) -> SyncResult:
+        """Bring what has changed and run nothing; where nothing has, ``ask`` the server whether it agrees."""
+        return self._repeat(lambda push: self._bring(push, ask=ask))
 
     def _repeat(self, act: Callable[[Push | None], T]) -> T:
         """Find out what is to be brought and do ``act``, until the server's tree is what it was found to be."""
@@ -242,10 +242,10 @@ class Errand:
             self._line.end_run(command.run_id, 15)
             raise
 
-    def _bring(self, push: Push | None) -> SyncResult:
+    def _bring(self, push: Push | None, *, ask: bool) -> SyncResult:
         delivery = self._delivery
         if push is None:
-            if not delivery.is_there():
+            if ask and not delivery.is_there():
                 raise TreeRefused("the tree there is not as this machine left it")
             return self._build_result(None)
         delivery.begin(push)

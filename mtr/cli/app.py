@@ -23,6 +23,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 VERBS = {
     "run": ("", "Run a command, spelt out: mtr run [OPTIONS] -- CMD."),
     "sync": ("mtr.cli.sync:sync", "Sync the project and run nothing."),
+    "undo": ("mtr.cli.undo:undo", "Bring back what the last sync replaced or deleted on the server."),
     "why": ("mtr.cli.why:why", "Say whether a path is synced, and which rule decides."),
     "servers": ("mtr.cli.connections:servers", "List the servers and their connections."),
     "up": ("mtr.cli.connections:up", "Open the connection to a server, asking what must be asked."),

@@ -8,27 +8,63 @@ from typing import TYPE_CHECKING
 import click
 
 from mtr.cli.app import choose, is_interactive, take
+from mtr.errors import MtrError, UsageError, render_error, sanitize
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
+    from mtr.sync.compare import Preview
+    from mtr.sync.delivery import Delivery
+    from mtr.voice import Voice
 
 
 @click.command()
-@take("server", "directory", "quiet", "verbose")
+@take("server", "directory", "dry_run", "quiet", "verbose")
 @click.option("--full", is_flag=True, help="Compare everything; what differs there goes to the trash there.")
+@click.option("--watch", is_flag=True, help="Go on: sync again whenever something is saved.")
 @click.pass_obj
-def sync(
-    invocation: Invocation, server: str | None, directory: str | None, *, quiet: bool, verbose: bool, full: bool
-) -> int:
-    """Sync the project to its server and run nothing."""
+def sync(invocation: Invocation, /, *, full: bool, watch: bool, **options: str | bool | None) -> int:
+    """Sync the project to its server and run nothing.
+
+    With --dry-run, prints what would be done: + new there, ~ replaced, - deleted, and with --full also ? for what
+    only the server has.
+    """
     from mtr.run import Errand, build_delivery, open_line
     from mtr.voice import Voice
 
-    voice = Voice(quiet=choose(quiet, invocation, "quiet"), verbose=choose(verbose, invocation, "verbose"))
-    invocation.server = choose(server, invocation, "server")
-    invocation.directory = choose(directory, invocation, "directory")
+    for name, value in options.items():
+        setattr(invocation, name, choose(value, invocation, name))
+    if watch and invocation.dry_run:
+        raise UsageError("--watch and --dry-run exclude each other", hint="mtr sync --help")
+    voice = Voice(quiet=invocation.quiet, verbose=invocation.verbose)
     route, line = open_line(invocation, os.environ, voice, may_prompt=is_interactive())
-    result = Errand(build_delivery(route, line, os.environ), voice, full=full).sync()
+    delivery = build_delivery(route, line, os.environ)
+    if invocation.dry_run:
+        from mtr.sync.compare import preview
+
+        click.echo(render_preview(preview(delivery, full=full)), nl=False)
+        return 0
+    result = Errand(delivery, voice, full=full).sync()
     if not result.files_sent and not result.deleted:
         voice.detail(f"{line.server_name} is up to date")
+    return _watch(delivery, voice) if watch else 0
+
+
+def render_preview(found: Preview) -> str:
+    """Return one line for each path: its mark and its name."""
+    marked = (("+", found.new), ("~", found.changed), ("-", found.deleted), ("?", found.foreign))
+    return "".join(f"{mark} {sanitize(os.fsdecode(path))}\n" for mark, paths in marked for path in paths)
+
+
+def _watch(delivery: Delivery, voice: Voice) -> int:
+    """Sync whenever something is saved; a failure is said, and the next save tries again."""
+    from mtr.run import Errand
+    from mtr.sync.watch import watch_changes
+
+    voice.say(f"watching {delivery.project.root}; Ctrl-C ends it")
+    for _ in watch_changes(delivery.project.root):
+        delivery.manifest.load()
+        try:
+            Errand(delivery, voice).sync(ask=False)
+        except MtrError as error:
+            click.echo(render_error(error), err=True, nl=False)
     return 0

@@ -60,12 +60,12 @@ def load_client(environ: Mapping[str, str]) -> options.SshClient:
     Raises:
         MissingProgram: there is none.
     """
-    from mtr.process.captured import run_captured
+    from mtr.process.piped import run_piped
 
     path = shutil.which("ssh", path=environ.get("PATH"))
     if path is None:
         raise MissingProgram("ssh is not installed on this machine", hint="install the OpenSSH client")
-    text = run_captured([path, "-V"], env=environ, timeout_s=10).stderr.decode(errors="replace")
+    text = run_piped([path, "-V"], env=environ, timeout_s=10).stderr.decode(errors="replace")
     return options.SshClient(path, parse_version(text))
 
 
@@ -99,11 +99,11 @@ def resolve_endpoint(
         ConfigError: ssh refuses its configuration; its words name the file and the line.
     """
     from mtr.config.openssh import read_ssh_config_files
-    from mtr.process.captured import run_captured
+    from mtr.process.piped import run_piped
 
     config = ensure_config(environ)
     explicit = options.build_explicit(server)
-    asked = run_captured(options.build_query_argv(client, config, explicit, destination), env=environ, timeout_s=30)
+    asked = run_piped(options.build_query_argv(client, config, explicit, destination), env=environ, timeout_s=30)
     if asked.status != 0:
         raise ConfigError(
             f"ssh refuses the options for {server.name}",

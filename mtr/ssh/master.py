@@ -82,13 +82,13 @@ def find_master(client: options.SshClient, socket: str, destination: str, enviro
 
     A master that does not answer in time (stopped, wedged) counts as none.
     """
-    from mtr.process.captured import ProgramTimeout, run_captured
+    from mtr.process.piped import ProgramTimeout, run_piped
 
     if not _is_own_socket(socket):
         return None
     argv = options.build_control_argv(client, socket, "check", destination)
     try:
-        asked = run_captured(argv, env=environ, timeout_s=CHECK_TIMEOUT_S)
+        asked = run_piped(argv, env=environ, timeout_s=CHECK_TIMEOUT_S)
     except ProgramTimeout:
         return None
     return parse_check((asked.stdout + asked.stderr).decode(errors="replace"))
@@ -201,10 +201,10 @@ def _wait_for_login(endpoint: Endpoint, pid: int, timeout_s: float | None) -> in
 
 def stop_master(client: options.SshClient, socket: str, destination: str, environ: Mapping[str, str]) -> None:
     """Close the master on ``socket`` gently: it takes no more sessions and goes with its last one."""
-    from mtr.process.captured import ProgramTimeout, run_captured
+    from mtr.process.piped import ProgramTimeout, run_piped
 
     try:
-        run_captured(
+        run_piped(
             options.build_control_argv(client, socket, "stop", destination), env=environ, timeout_s=CHECK_TIMEOUT_S
         )
     except ProgramTimeout:
@@ -239,9 +239,9 @@ def _is_master(pid: int, socket: str) -> bool:
     except FileNotFoundError:
         if os.path.exists("/proc/self/cmdline"):
             return False
-    from mtr.process.captured import run_captured
+    from mtr.process.piped import run_piped
 
-    shown = run_captured(["ps", "-p", str(pid), "-o", "args="]).stdout
+    shown = run_piped(["ps", "-p", str(pid), "-o", "args="]).stdout
     return socket.encode() in shown
 
 

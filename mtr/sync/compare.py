@@ -75,9 +75,9 @@ def finish_listing(delivery: Delivery, held: Held) -> Listing | None:
     return parse_listing(stdout)
 
 
-def load_listing(delivery: Delivery, known: Iterable[str] = ()) -> Listing:
-    """Ask the server what its tree is and return it: see :func:`start_listing`."""
-    words = [delivery.project.remote_dir, new_run_id(), delivery.line.facts.stat, "", *known]
+def load_listing(delivery: Delivery, known: Iterable[str] = (), *, how: str = "") -> Listing:
+    """Ask the server what its tree is and return it; with ``look`` for ``how``, touching nothing."""
+    words = [delivery.project.remote_dir, new_run_id(), delivery.line.facts.stat, how, *known]
     found = delivery.line.run_script("remote/list.sh", words, timeout_s=600)
     if found.status != 0:
         text = found.stderr.decode(errors="replace")
@@ -209,6 +209,41 @@ def settle(delivery: Delivery, *, full: bool = False) -> Push | None:
         manifest.confirm(push.tree, listing.token)
         return None
     return push
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a sync would do: paths that it would make, replace and delete there, and those that only the server has."""
+
+    new: tuple[bytes, ...]
+    changed: tuple[bytes, ...]
+    deleted: tuple[bytes, ...]
+    foreign: tuple[bytes, ...] = ()
+
+
+def preview(delivery: Delivery, *, full: bool = False) -> Preview:
+    """Return what a sync would do, touching nothing; with ``full``, after comparing everything.
+
+    Raises:
+        SyncError: the server cannot be asked.
+    """
+    if delivery.is_known and not full:
+        push = delivery.prepare(keep=False)
+        if push is None:
+            return Preview((), (), ())
+        upload = [entry.path for entry in push.plan.upload]
+        new = tuple(path for path in upload if path in delivery.added)
+        return Preview(new, tuple(path for path in upload if path not in delivery.added), push.plan.delete)
+    listing = load_listing(delivery, how="look")
+    there = listing.paths or {}
+    tree, entries = survey_project(delivery)
+    plan = compare_all(delivery, tree, entries, listing).plan
+    return Preview(
+        tuple(entry.path for entry in plan.upload if entry.path not in there),
+        tuple(entry.path for entry in plan.upload if entry.path in there),
+        plan.delete,
+        tuple(sorted(set(there) - set(tree.paths) - set(plan.delete))),
+    )
 
 
 def _go_on(delivery: Delivery, listing: Listing) -> Push | None:

@@ -97,6 +97,7 @@ class Delivery:
         self.line = line
         self.warnings: tuple[str, ...] = ()
         self.has_rsync = True
+        self.added: set[bytes] = set()
 
     # -- what is to be brought
 
@@ -111,8 +112,10 @@ class Delivery:
         words = [self.project.remote_dir, self.manifest.token]
         return self.line.run_script("remote/token.sh", words).status == 0
 
-    def prepare(self) -> Push | None:
+    def prepare(self, *, keep: bool = True) -> Push | None:
         """Compare the project with the manifest: return what is to be brought, None if nothing is.
+
+        ``keep`` stores what this look has learnt where nothing is to be brought.
 
         Raises:
             TreeRefused: there is no manifest to compare with.
@@ -122,13 +125,13 @@ class Delivery:
         if manifest.tree is None:
             raise TreeRefused("nothing is known of the tree there")
         with inside(self.project.root):
-            tree, plan = self._compare(manifest.tree)
+            tree, plan = self._compare(manifest.tree, keep=keep)
         self.warnings = tree.warnings
         if plan:
             return Push(plan, manifest.tokens, tree)
         return None
 
-    def _compare(self, tree: Tree) -> tuple[Tree, Plan]:
+    def _compare(self, tree: Tree, *, keep: bool) -> tuple[Tree, Plan]:
         manifest = self.manifest
         changes = tree.compare()
         uncertain = set(manifest.uncertain)
@@ -148,7 +151,8 @@ class Delivery:
         made = [path for path in tree.empty if path not in empty]
         removed = [path for path in folders - set(tree.folders) if path != b"." and not os.path.lexists(path)]
         plan = self._plan(upload, gone, made, removed)
-        if not plan:
+        self.added = present - before
+        if keep and not plan:
             manifest.keep(tree)
         return tree, plan
 

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Says what a project's directory here is: its token, and what is in it when that token is not known there.
 #
-#   set -- DIR RUN STAT ALWAYS KNOWN...
+#   set -- DIR RUN STAT HOW KNOWN...
 #
 #   DIR     the project's directory here, made where it is missing; ~/ at its start means $HOME
 #   RUN     random id of this run
 #   STAT    c: GNU or busybox stat, f: BSD stat, empty: there is none
-#   ALWAYS  yes: list also a tree whose token is known
+#   HOW     look: touch nothing, and list whatever the token is; else empty
 #   KNOWN   tokens that need no listing
 #
 # Prints "mtr-token TOKEN", "mtr-rsync yes" where there is rsync, then, after a line "mtr-list", records that end
@@ -19,73 +19,79 @@
 #    taken over under a token named after that run, so that who made it can tell what the tree is.
 # 2. A tree without any token gets one; making the directory "first" has one winner.
 
-mtr_dir=$1 mtr_run=$2 mtr_stat=$3 mtr_always=$4
+mtr_dir=$1 mtr_run=$2 mtr_stat=$3 mtr_how=$4
 shift 4
 case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
-mkdir -p -- "$mtr_dir" && cd -- "$mtr_dir" || exit 1
-mkdir -p .mtr && : >".mtr/probe.$mtr_run" && rm -f ".mtr/probe.$mtr_run" || exit 2
-# git here sees none of it.
-[ -f .mtr/.gitignore ] || echo '*' >.mtr/.gitignore || exit 2
+if [ "$mtr_how" = look ] && ! cd -- "$mtr_dir" 2>/dev/null; then
+  printf '%s\n' 'mtr-token none' mtr-unlisted
+  exit 0
+fi
+if [ "$mtr_how" != look ]; then
+  mkdir -p -- "$mtr_dir" && cd -- "$mtr_dir" || exit 1
+  mkdir -p .mtr && : >".mtr/probe.$mtr_run" && rm -f ".mtr/probe.$mtr_run" || exit 2
+  # git here sees none of it.
+  [ -f .mtr/.gitignore ] || echo '*' >.mtr/.gitignore || exit 2
 
-mtr_boot=
-read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
+  mtr_boot=
+  read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
 
-# Tells whether the run that holds the lock $1 may still live. Another machine's (a shared disk) cannot be
-# asked: its lock counts for ten minutes.
-is_alive() {
-  read -r mtr_pid mtr_where 2>/dev/null <"$1" || return 1
-  if [ "$mtr_where" != "$mtr_boot" ]; then
-    [ -z "$(find "$1" -mmin +10 2>/dev/null)" ]
-    return
-  fi
-  kill -0 "$mtr_pid" 2>/dev/null || [ -d "/proc/$mtr_pid" ] || return 1
-  [ ! -r "/proc/$mtr_pid/cmdline" ] || grep -q "mtr-${1#.mtr/busy.}" "/proc/$mtr_pid/cmdline"
-}
-
-mtr_token='' mtr_i=0 mtr_dead=
-while [ -z "$mtr_token" ]; do
-  for mtr_f in .mtr/t.*; do
-    if [ -f "$mtr_f" ]; then
-      # One is as good as another; a second one could only mislead.
-      if [ -z "$mtr_token" ]; then mtr_token=${mtr_f#.mtr/t.}; else rm -f "$mtr_f"; fi
+  # Tells whether the run that holds the lock $1 may still live. Another machine's (a shared disk) cannot be
+  # asked: its lock counts for ten minutes.
+  is_alive() {
+    read -r mtr_pid mtr_where 2>/dev/null <"$1" || return 1
+    if [ "$mtr_where" != "$mtr_boot" ]; then
+      [ -z "$(find "$1" -mmin +10 2>/dev/null)" ]
+      return
     fi
+    kill -0 "$mtr_pid" 2>/dev/null || [ -d "/proc/$mtr_pid" ] || return 1
+    [ ! -r "/proc/$mtr_pid/cmdline" ] || grep -q "mtr-${1#.mtr/busy.}" "/proc/$mtr_pid/cmdline"
+  }
+
+  mtr_token='' mtr_i=0 mtr_dead=
+  while [ -z "$mtr_token" ]; do
+    for mtr_f in .mtr/t.*; do
+      if [ -f "$mtr_f" ]; then
+        # One is as good as another; a second one could only mislead.
+        if [ -z "$mtr_token" ]; then mtr_token=${mtr_f#.mtr/t.}; else rm -f "$mtr_f"; fi
+      fi
+    done
+    [ -z "$mtr_token" ] || break
+    mtr_busy=
+    for mtr_f in .mtr/busy.*; do
+      [ -f "$mtr_f" ] || continue
+      mtr_busy=yes
+      if is_alive "$mtr_f"; then continue; fi
+      if [ "$mtr_dead" = "$mtr_f" ]; then
+        mv "$mtr_f" ".mtr/t.${mtr_f#.mtr/busy.}" 2>/dev/null && mtr_dead=
+      else
+        mtr_dead=$mtr_f
+      fi
+    done
+    if [ -z "$mtr_busy" ]; then
+      if mkdir .mtr/first 2>/dev/null; then
+        : >".mtr/t.$mtr_run" || exit 2
+        rmdir .mtr/first
+        continue
+      elif [ $((mtr_i % 20)) -eq 19 ]; then
+        rmdir .mtr/first 2>/dev/null
+      fi
+    fi
+    mtr_i=$((mtr_i + 1))
+    [ "$mtr_i" -lt 1200 ] || exit 5
+    sleep 0.1 2>/dev/null || sleep 1
   done
-  [ -z "$mtr_token" ] || break
-  mtr_busy=
-  for mtr_f in .mtr/busy.*; do
-    [ -f "$mtr_f" ] || continue
-    mtr_busy=yes
-    if is_alive "$mtr_f"; then continue; fi
-    if [ "$mtr_dead" = "$mtr_f" ]; then
-      mv "$mtr_f" ".mtr/t.${mtr_f#.mtr/busy.}" 2>/dev/null && mtr_dead=
-    else
-      mtr_dead=$mtr_f
-    fi
+
+  # What runs that have gone left behind. A plan lies ready before its run takes the lock.
+  for mtr_f in .mtr/in.* .mtr/cur.* .mtr/theirs.*; do
+    if [ -e "$mtr_f" ] && [ ! -e ".mtr/busy.${mtr_f##*.}" ]; then rm -rf -- "$mtr_f"; fi
   done
-  if [ -z "$mtr_busy" ]; then
-    if mkdir .mtr/first 2>/dev/null; then
-      : >".mtr/t.$mtr_run" || exit 2
-      rmdir .mtr/first
-      continue
-    elif [ $((mtr_i % 20)) -eq 19 ]; then
-      rmdir .mtr/first 2>/dev/null
-    fi
-  fi
-  mtr_i=$((mtr_i + 1))
-  [ "$mtr_i" -lt 1200 ] || exit 5
-  sleep 0.1 2>/dev/null || sleep 1
-done
+  find .mtr/no.* .mtr/plan.* -prune -mmin +10 -exec rm -f -- {} + 2>/dev/null
 
-# What runs that have gone left behind. A plan lies ready before its run takes the lock.
-for mtr_f in .mtr/in.* .mtr/cur.* .mtr/theirs.*; do
-  if [ -e "$mtr_f" ] && [ ! -e ".mtr/busy.${mtr_f##*.}" ]; then rm -rf -- "$mtr_f"; fi
-done
-find .mtr/no.* .mtr/plan.* -prune -mmin +10 -exec rm -f -- {} + 2>/dev/null
-
-echo "mtr-token $mtr_token"
+fi
+echo "mtr-token ${mtr_token:-none}"
 if command -v rsync >/dev/null; then echo 'mtr-rsync yes'; fi
 for mtr_f; do
-  if [ "$mtr_f" = "$mtr_token" ] && [ -z "$mtr_always" ]; then
+  if [ "$mtr_f" = "${mtr_token-}" ]; then
     echo mtr-known
     exit 0
   fi

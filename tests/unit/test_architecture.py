@@ -32,6 +32,7 @@ HOMES = {
     "sh": {"mtr.process.captured"},
     "subprocess": set(),
     "asyncssh": {"mtr.demo"},
+    "watchfiles": {"mtr.sync.watch"},
     "paramiko": {"mtr.ssh", "mtr.sync"},
 }
 """Each third-party library has one home; nothing starts programs but mtr/process."""

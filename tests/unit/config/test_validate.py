@@ -41,7 +41,7 @@ def complain(place: Workplace, text: str) -> list[str]:
         ("servers: {gpu: a}", "1:16: servers.gpu: must be a mapping of keys to values, and this is text"),
         ("default: 1", "1:10: default: must be text, and this is a number; put it in quotes"),
         ("default:", "1:9: default: must be text, and this is nothing"),
-        ("servers: {gpu: {sync: rsinc}}", "1:23: servers.gpu.sync: must be one of auto, tar, rsync, sftp; did you mean"),
+        ("servers: {gpu: {sync: rsinc}}", "1:23: servers.gpu.sync: must be one of auto, tar, rsync, sftp; did"),
         ("servers: {gpu: {delete: all}}", "1:25: servers.gpu.delete: must be one of tracked, mirror, never"),
         ("servers: {gpu: {port: 0}}", "1:23: servers.gpu.port: must be from 1 to 65535"),
         ("servers: {gpu: {port: 65536}}", "1:23: servers.gpu.port: must be from 1 to 65535"),
