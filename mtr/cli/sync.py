@@ -60,8 +60,11 @@ def _watch(delivery: Delivery, voice: Voice) -> int:
     from mtr.run import Errand
     from mtr.sync.watch import watch_changes
 
-    voice.say(f"watching {delivery.project.root}; Ctrl-C ends it")
+    said = False
     for _ in watch_changes(delivery.project.root):
+        if not said:
+            voice.say(f"watching {delivery.project.root}; Ctrl-C ends it")
+        said = True
         delivery.manifest.load()
         try:
             Errand(delivery, voice).sync(ask=False)

@@ -86,7 +86,7 @@ class Connection(Line):
         Raises:
             SyncError: it cannot be made or written.
         """
-        found = self.run_script("remote/list.sh", [remote_dir, new_run_id(), "", ""])
+        found = self.run_script("remote/list.sh", [remote_dir, new_run_id(), "", "", "none"])
         if found.status != 0:
             words = found.stderr.decode(errors="replace")
             raise build_prepare_error(found.status, self.label, remote_dir, words)

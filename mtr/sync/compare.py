@@ -24,7 +24,7 @@ from mtr.sync.plan import Plan
 from mtr.sync.survey import survey_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mtr.ssh.held import Held
     from mtr.sync.delivery import Delivery
@@ -34,27 +34,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """One path as the server has it; ``record`` is its line in the record of what was put there."""
+    """One path as the server has it.
+
+    ``record`` is what its line in the record of what was put there would be, ``is_ours`` says that it is in that
+    record.
+    """
 
     mode: int
     mtime_ns: int
     size_bytes: int
     record: bytes
+    is_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The tree on the server: its token, whether there is rsync, and its paths; None where the token is known."""
+    """The tree on the server: its token, whether there is rsync, and its paths; None where the token is known.
+
+    ``has_record`` says that there is a record of what this client has put there.
+    """
 
     token: str
     has_rsync: bool
     paths: dict[bytes, Remote] | None
+    has_record: bool = False
 
 
 def start_listing(delivery: Delivery, known: Iterable[str]) -> Held:
     """Ask the server what its tree is; it is listed unless its token is among ``known``."""
-    words = [delivery.project.remote_dir, new_run_id(), delivery.line.facts.stat, "", *known]
+    words = _build_words(delivery, known)
     return delivery.line.hold(build_remote_command("mtr-script", load_script("remote/list.sh"), words))
+
+
+def _build_words(delivery: Delivery, known: Iterable[str], how: str = "") -> list[str]:
+    project = delivery.project
+    return [project.remote_dir, new_run_id(), delivery.line.facts.stat, how, project.client, *known]
 
 
 def finish_listing(delivery: Delivery, held: Held) -> Listing | None:
@@ -77,8 +91,7 @@ def finish_listing(delivery: Delivery, held: Held) -> Listing | None:
 
 def load_listing(delivery: Delivery, known: Iterable[str] = (), *, how: str = "") -> Listing:
     """Ask the server what its tree is and return it; with ``look`` for ``how``, touching nothing."""
-    words = [delivery.project.remote_dir, new_run_id(), delivery.line.facts.stat, how, *known]
-    found = delivery.line.run_script("remote/list.sh", words, timeout_s=600)
+    found = delivery.line.run_script("remote/list.sh", _build_words(delivery, known, how), timeout_s=600)
     if found.status != 0:
         text = found.stderr.decode(errors="replace")
         raise build_prepare_error(found.status, delivery.line.label, delivery.project.remote_dir, text)
@@ -99,7 +112,7 @@ def parse_listing(output: bytes) -> Listing:
     paths = _parse_paths(zlib.decompress(packed, wbits=31)) if is_listed else None
     if b"mtr-unlisted" in facts:
         paths = {}  # a bare server: everything is brought, and what stands there is kept
-    return Listing(facts[b"mtr-token"], b"mtr-rsync" in facts, paths)
+    return Listing(facts[b"mtr-token"], b"mtr-rsync" in facts, paths, b"mtr-record" in facts)
 
 
 def _parse_paths(text: bytes) -> dict[bytes, Remote]:
@@ -110,9 +123,10 @@ def _parse_paths(text: bytes) -> dict[bytes, Remote]:
         look, bar, record = line.partition(b"|")
         _, named, path = record.partition(b"|./")
         if bar and named:
-            mode, seconds, shown = look.split(b":", 2)
+            mode, seconds, shown = look[1:].split(b":", 2)
             inode_size = record.split(b":", 2)
-            found[path] = Remote(int(mode, 16), _parse_time(seconds, shown), int(inode_size[1]), record)
+            is_ours = look[:1] == b"="
+            found[path] = Remote(int(mode, 16), _parse_time(seconds, shown), int(inode_size[1]), record, is_ours)
     return found
 
 
@@ -134,6 +148,17 @@ def differs(entry: Entry, there: Remote) -> bool:
     return entry.mtime_ns != there.mtime_ns
 
 
+def _has_moved(entry: Entry, found: Remote, known: Mapping[bytes, tuple[int, int, int]], listing: Listing) -> bool:
+    """Tell whether a path has been written here or there since it was put there, although it looks the same.
+
+    ctime and inode say so here, the record of what was put there on the server; where one of them is missing,
+    size, time and mode must do.
+    """
+    if listing.has_record and not found.is_ours:
+        return True
+    return entry.path in known and known[entry.path] != (entry.ctime_ns, entry.inode, entry.size_bytes)
+
+
 def survey_project(delivery: Delivery) -> tuple[Tree, tuple[Entry, ...]]:
     """Return the project as it is here now.
 
@@ -147,15 +172,24 @@ def survey_project(delivery: Delivery) -> tuple[Tree, tuple[Entry, ...]]:
     return found
 
 
-def compare_all(delivery: Delivery, tree: Tree, entries: Iterable[Entry], listing: Listing) -> Push:
-    """Return the push that makes the server's tree this one; see the module."""
+def compare_all(
+    delivery: Delivery, tree: Tree, entries: Iterable[Entry], listing: Listing, seeded: frozenset[bytes] = frozenset()
+) -> Push:
+    """Return the push that makes the server's tree this one; see the module.
+
+    ``seeded`` are known to be the same there if they are there, whatever their time.
+    """
     project, there = delivery.project, listing.paths or {}
+    known = delivery.manifest.tree.looks() if delivery.manifest.tree is not None else {}
     upload, adopt = [], []
     for entry in entries:
-        if entry.path not in there or differs(entry, there[entry.path]):
+        found = there.get(entry.path)
+        if found is not None and entry.path in seeded and found.size_bytes == entry.size_bytes:
+            adopt.append(found.record)
+        elif found is None or differs(entry, found) or _has_moved(entry, found, known, listing):
             upload.append(entry)
-        else:
-            adopt.append(there[entry.path].record)
+        elif not found.is_ours:
+            adopt.append(found.record)
     plan = Plan(
         Path(project.root),
         project.remote_dir,
@@ -193,17 +227,11 @@ def settle(delivery: Delivery, *, full: bool = False) -> Push | None:
         name = delivery.line.server_name
         delivery.line.says(f"the tree on {name} is not as this machine left it: comparing everything")
         tree, entries = survey_project(delivery)
+        seeded = frozenset[bytes]()
     else:
-        # Both take their time, here and there: at once.
-        held = start_listing(delivery, [])
-        try:
-            tree, entries = survey_project(delivery)
-        except BaseException:
-            held.close()
-            raise
-        listing = finish_listing(delivery, held) or load_listing(delivery)
+        tree, entries, listing, seeded = _look_on_both_sides(delivery)
     _ensure_transport(delivery, listing)
-    push = compare_all(delivery, tree, entries, listing)
+    push = compare_all(delivery, tree, entries, listing, seeded)
     manifest.tokens = [listing.token]
     if not push.plan:
         manifest.confirm(push.tree, listing.token)
@@ -244,6 +272,29 @@ def preview(delivery: Delivery, *, full: bool = False) -> Preview:
         plan.delete,
         tuple(sorted(set(there) - set(tree.paths) - set(plan.delete))),
     )
+
+
+def _look_on_both_sides(delivery: Delivery) -> tuple[Tree, tuple[Entry, ...], Listing, frozenset[bytes]]:
+    """Survey the project and list the server, which take their time here and there, at once; seed a new worktree."""
+    from mtr.sync.seed import find_sibling, identify, save_identity, seed
+
+    is_new, identity = delivery.manifest.tree is None, identify(delivery)
+    if is_new and find_sibling(delivery.manifest, identity) is not None:
+        tree, entries = survey_project(delivery)
+        with inside(delivery.project.root):
+            seeded = seed(delivery, entries)
+        listing = load_listing(delivery)
+    else:
+        seeded = frozenset()
+        held = start_listing(delivery, [])
+        try:
+            tree, entries = survey_project(delivery)
+        except BaseException:
+            held.close()
+            raise
+        listing = finish_listing(delivery, held) or load_listing(delivery)
+    save_identity(delivery.manifest, identity)
+    return tree, entries, listing, seeded
 
 
 def _go_on(delivery: Delivery, listing: Listing) -> Push | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mtr.errors import MissingProgram
 from mtr.sync.patterns import Pattern, render_pattern
 
 if TYPE_CHECKING:
@@ -140,6 +141,16 @@ def parse_listing(output: bytes) -> tuple[frozenset[bytes], frozenset[bytes], fr
             mode, _, path = record[2:].partition(b"\t")
             (nested if mode.startswith(GITLINK_MODE) else tracked).add(path)
     return frozenset(tracked), frozenset(others), frozenset(nested)
+
+
+def find_common_dir(directory: bytes) -> str:
+    """Return what all worktrees of the repository around ``directory`` share; "" without git or a repository."""
+    try:
+        answer = _run_git(["rev-parse", "--git-common-dir"], directory)
+    except MissingProgram:
+        return ""
+    found = answer.stdout.removesuffix(b"\n")
+    return os.path.realpath(os.fsdecode(os.path.join(directory, found))) if answer.status == 0 and found else ""
 
 
 def list_forced(tree: WorkTree) -> tuple[bytes, ...]:

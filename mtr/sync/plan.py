@@ -105,10 +105,10 @@ def build_plan(entries: Iterable[Entry], *, root: Path, remote_dir: str, warning
 
 def render_plan(plan: Plan, sent: Iterable[bytes]) -> str:
     """Return the calls that ``apply.sh`` carries out, as sh text; ``sent`` are the paths that travelled."""
-    lines = list(_render_calls("adopt", plan.adopt))
-    lines += _render_calls("gone", [b"./" + path for path in plan.delete])
-    lines += _render_calls("rmdirs", [b"./" + path for path in sorted(plan.rmdirs, reverse=True)])
-    lines += _render_calls("folders", [b"./" + path for path in plan.folders])
+    lines = list(render_calls("adopt", plan.adopt))
+    lines += render_calls("gone", [b"./" + path for path in plan.delete])
+    lines += render_calls("rmdirs", [b"./" + path for path in sorted(plan.rmdirs, reverse=True)])
+    lines += render_calls("folders", [b"./" + path for path in plan.folders])
     by_folder: dict[bytes, list[bytes]] = {}
     for path in sent:
         here = b"./" + path
@@ -118,19 +118,20 @@ def render_plan(plan: Plan, sent: Iterable[bytes]) -> str:
         else:
             by_folder.setdefault(folder, []).append(here)
     for folder, paths in by_folder.items():
-        lines += _render_calls(f"put {_quote(folder)}", paths)
+        lines += render_calls("put", paths, folder)
     return "".join(lines)
 
 
-def _render_calls(call: str, words: Iterable[bytes]) -> list[str]:
-    """Return ``call`` with all of ``words``, as often as their length asks for."""
-    calls, line, size = [], call, 0
+def render_calls(call: str, words: Iterable[bytes], first: bytes | None = None) -> list[str]:
+    """Return ``call`` with all of ``words``, as often as their length asks for, each time with ``first`` in front."""
+    start = call if first is None else f"{call} {_quote(first)}"
+    calls, line, size = [], start, 0
     for word in words:
         line += " " + _quote(word)
         size += len(word)
         if size > BATCH_BYTES:
             calls.append(line + "\n")
-            line, size = call, 0
+            line, size = start, 0
     return [*calls, line + "\n"] if size else calls
 
 

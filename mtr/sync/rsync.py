@@ -89,11 +89,13 @@ def build_rsync_argv(
     *,
     shell: str | None = None,
     partial_dir: str = PARTIAL_DIR,
+    ignore_times: bool = False,
 ) -> list[str]:
     """Return rsync's argv for ``plan``; the file list goes to its stdin.
 
     ``shell`` is the value of ``-e`` for one session; left out, it is what ``--dry-run`` shows. ``partial_dir`` keeps
-    what a cut upload had of a file: a name in each directory there, or one directory for all.
+    what a cut upload had of a file: a name in each directory there, or one directory for all. ``ignore_times`` is
+    for a plan whose files are known to differ, also where size and time do not tell.
     """
     features = features or Features()
     remote = render_remote_dir(plan.remote_dir)
@@ -103,8 +105,8 @@ def build_rsync_argv(
         remote = quote_posix(remote)
     source, destination = f"{plan.root}/", f"{_bracket_host(connection.destination)}:{remote}"
     chosen = shell or connection.rsync_shell()
-    partial = f"--partial-dir={partial_dir}"
-    return ["rsync", *_BASE_OPTIONS, partial, *features.options, "-e", chosen, "--", source, destination]
+    chosen_options = [f"--partial-dir={partial_dir}", *(["--ignore-times"] if ignore_times else [])]
+    return ["rsync", *_BASE_OPTIONS, *chosen_options, *features.options, "-e", chosen, "--", source, destination]
 
 
 def build_file_list(plan: Plan) -> bytes:
@@ -156,10 +158,12 @@ class RsyncSyncer(BaseSyncer):
         *,
         on_progress: Callable[[Progress], None] | None = None,
         partial_dir: str = PARTIAL_DIR,
+        ignore_times: bool = False,
     ) -> None:
-        """Make an engine as :class:`BaseSyncer` does; see ``build_rsync_argv`` for ``partial_dir``."""
+        """Make an engine as :class:`BaseSyncer` does; see ``build_rsync_argv`` for the last two."""
         super().__init__(connection, rules, on_progress=on_progress)
         self.partial_dir = partial_dir
+        self.ignore_times = ignore_times
 
     def apply(self, plan: Plan) -> SyncResult:
         """Upload what ``plan`` lists and rsync finds new or different; see :meth:`BaseSyncer.apply`."""
@@ -172,7 +176,14 @@ class RsyncSyncer(BaseSyncer):
         features, names = probe_features(), build_file_list(plan)
 
         def run_once(shell: str) -> int:
-            argv = build_rsync_argv(plan, self.connection, features, shell=shell, partial_dir=self.partial_dir)
+            argv = build_rsync_argv(
+                plan,
+                self.connection,
+                features,
+                shell=shell,
+                partial_dir=self.partial_dir,
+                ignore_times=self.ignore_times,
+            )
             return stream(
                 argv, on_stdout=reader.feed, on_stderr=reader.feed_error, stdin=names, env=build_environment()
             )

@@ -53,7 +53,12 @@ def _carry(delivery: Delivery, push: Push, held: Held, on_progress: Callable[[Pr
     if said.startswith("mtr-ready "):
         partial_dir = f"{said[10:]}/.mtr/partial"
         # A plan is carried out without making the directory: the session that holds the lock is in it.
-        syncer = RsyncSyncer(delivery.line, on_progress=on_progress, partial_dir=partial_dir)  # type: ignore[arg-type]
+        syncer = RsyncSyncer(
+            delivery.line,  # type: ignore[arg-type]
+            on_progress=on_progress,
+            partial_dir=partial_dir,
+            ignore_times=True,
+        )
         push.plan.root = Path(push.plan.root).resolve()
         result = syncer.apply(push.plan)
         push.sent_files, push.sent_bytes = result.files_sent, result.bytes_sent or 0

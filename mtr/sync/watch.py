@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import signal
+from typing import TYPE_CHECKING, Any
+
+from mtr.process.signals import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,15 +17,32 @@ QUIET_MS = 30
 LONGEST_MS = 300
 """While changes keep coming, sync at least this often."""
 
+START_MS = 100
+"""The library says by its first time-out that it has begun to watch."""
+
 _APART = (".git", ".mtr")
 
 
 def watch_changes(root: str) -> Iterator[None]:
-    """Yield whenever something in the project at ``root`` has changed and come to rest, until Ctrl-C."""
+    """Yield once when the watching has begun, and whenever something in the project at ``root`` has come to rest.
+
+    What changed before the first of them is found only by looking.
+
+    Raises:
+        Interrupted: a signal has ended it.
+    """
     from watchfiles import watch
 
     def is_ours(_change: object, path: str) -> bool:
         return os.path.relpath(path, root).split(os.sep, 1)[0] not in _APART
 
-    for _ in watch(root, watch_filter=is_ours, debounce=LONGEST_MS, step=QUIET_MS, raise_interrupt=False):
-        yield
+    options: Any = {"debounce": LONGEST_MS, "step": QUIET_MS, "rust_timeout": START_MS, "yield_on_timeout": True}
+    has_begun = False
+    try:
+        for changes in watch(root, watch_filter=is_ours, **options):
+            if changes or not has_begun:
+                has_begun = True
+                yield
+    except KeyboardInterrupt as interrupt:
+        # The library takes any signal for this one.
+        raise Interrupted(signal.SIGINT) from interrupt

@@ -1,16 +1,18 @@
 #!/bin/sh
 # Says what a project's directory here is: its token, and what is in it when that token is not known there.
 #
-#   set -- DIR RUN STAT HOW KNOWN...
+#   set -- DIR RUN STAT HOW CLIENT KNOWN...
 #
 #   DIR     the project's directory here, made where it is missing; ~/ at its start means $HOME
 #   RUN     random id of this run
 #   STAT    c: GNU or busybox stat, f: BSD stat, empty: there is none
 #   HOW     look: touch nothing, and list whatever the token is; else empty
+#   CLIENT  whose record of what was put here is looked into
 #   KNOWN   tokens that need no listing
 #
 # Prints "mtr-token TOKEN", "mtr-rsync yes" where there is rsync, then, after a line "mtr-list", records that end
-# in a newline, MODE:MTIME:MTIME|INODE:SIZE:CTIME|PATH, for everything but directories and .mtr, then "mtr-end";
+# in a newline, =MODE:MTIME:MTIME|INODE:SIZE:CTIME|PATH, for everything but directories and .mtr, then "mtr-end"; ~
+# instead of = where the client has not put it here like that, if it has a record at all ("mtr-record yes");
 # behind mtr-list it is compressed; where that cannot be done "mtr-unlisted" stands instead. The part behind the first | is a line of put.CLIENT: see apply.sh.
 # Leaves with 1 (cannot be made or entered), 2 (cannot be written), 5 (a push does not end).
 #
@@ -19,8 +21,8 @@
 #    taken over under a token named after that run, so that who made it can tell what the tree is.
 # 2. A tree without any token gets one; making the directory "first" has one winner.
 
-mtr_dir=$1 mtr_run=$2 mtr_stat=$3 mtr_how=$4
-shift 4
+mtr_dir=$1 mtr_run=$2 mtr_stat=$3 mtr_how=$4 mtr_put=.mtr/put.$5
+shift 5
 case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
 if [ "$mtr_how" = look ] && ! cd -- "$mtr_dir" 2>/dev/null; then
   printf '%s\n' 'mtr-token none' mtr-unlisted
@@ -85,7 +87,7 @@ if [ "$mtr_how" != look ]; then
   for mtr_f in .mtr/in.* .mtr/cur.* .mtr/theirs.*; do
     if [ -e "$mtr_f" ] && [ ! -e ".mtr/busy.${mtr_f##*.}" ]; then rm -rf -- "$mtr_f"; fi
   done
-  find .mtr/no.* .mtr/plan.* -prune -mmin +10 -exec rm -f -- {} + 2>/dev/null
+  find .mtr/no.* .mtr/plan.* .mtr/seed.* -prune -mmin +30 -exec rm -rf -- {} + 2>/dev/null
 
 fi
 echo "mtr-token ${mtr_token:-none}"
@@ -100,11 +102,17 @@ if ! command -v gzip >/dev/null || ! command -v find >/dev/null; then
   echo mtr-unlisted
   exit 0
 fi
+if [ -s "$mtr_put" ] && command -v awk >/dev/null; then
+  echo 'mtr-record yes'
+  mark() { awk 'FNR == NR { p[$0]; next } { print (substr($0, index($0, "|") + 1) in p ? "=" : "~") $0 }' "$mtr_put" -; }
+else
+  mark() { sed 's/^/~/'; }
+fi
 echo mtr-list
 {
   case $mtr_stat in
     c) find . -path ./.mtr -prune -o ! -type d -exec env LC_ALL=C TZ=UTC0 stat -c '%f:%Y:%y|%i:%s:%z|%n' -- {} + ;;
     f) find . -path ./.mtr -prune -o ! -type d -exec env LC_ALL=C TZ=UTC0 stat -f '%Xp:%m:%Fm|%i:%z:%Fc|%N' -- {} + ;;
-  esac
+  esac | LC_ALL=C mark
   echo mtr-end
 } | gzip -1
