@@ -17,7 +17,7 @@ from zlib import crc32
 from mtr.ssh.facts import Facts
 from mtr.state import ensure_state_dir, remove_file, write_atomic
 from mtr.sync.delivery import Project
-from mtr.sync.manifest import read_signature
+from mtr.sync.manifest import MARSHAL_VERSION, read_signature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def save_route(
     known = {name: environ.get(name) for name in (*AMBIENT, *variables)}
     signatures = [(path, read_signature(path)) for path in files]
     inodes = [(path, read_inode(path)) for path in (*places, route.facts.socket)]
-    data = marshal.dumps((FORMAT, identity, known, signatures, inodes, fields))
+    data = marshal.dumps((FORMAT, identity, known, signatures, inodes, fields), MARSHAL_VERSION)
     write_atomic(_find_file(identity, environ, make=True), crc32(data).to_bytes(4, "big") + data)
 
 

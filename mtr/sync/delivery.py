@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from zlib import compressobj
 
-from mtr.errors import SyncError
+from mtr.errors import ProjectError, SyncError
 from mtr.quoting import build_remote_command, quote_all, quote_posix
 from mtr.scripts import load_script
 from mtr.ssh.gate import VARIABLE_BYTES
@@ -146,6 +146,8 @@ class Delivery:
         else:
             self._note(tree, changes)
         present = set(tree.paths)
+        if before and not present:
+            self._ensure_something()
         upload = sorted((changed | (present - before) | uncertain) & present)
         gone = sorted((before | uncertain) - present)
         made = [path for path in tree.empty if path not in empty]
@@ -155,6 +157,16 @@ class Delivery:
         if keep and not plan:
             manifest.keep(tree)
         return tree, plan
+
+    def _ensure_something(self) -> None:
+        """Refuse to take emptiness for a deletion of everything.
+
+        Raises:
+            ProjectError: there is nothing at all in the project's directory: an unmounted disk looks just like this.
+        """
+        if not os.listdir("."):
+            hint = "mount its disk; if all of it is to go there too: mtr --no-sync rm -r …"
+            raise ProjectError(f"the project directory {self.project.root} is empty", hint=hint)
 
     def _refresh(self, tree: Tree, changes: Changes) -> Tree:
         from pathlib import Path
@@ -330,8 +342,6 @@ class inside:  # noqa: N801  read as a statement: with inside(root)
             os.chdir(self._root)
         except OSError as error:
             os.close(self._before)
-            from mtr.errors import ProjectError
-
             raise ProjectError(f"{self._root}: {error.strerror}", hint="cd into the project") from error
 
     def __exit__(self, *_: object) -> None:

@@ -29,8 +29,13 @@ if TYPE_CHECKING:
     Signature = tuple[int, int, int] | None
 
 FORMAT = 1
+MARSHAL_VERSION = 4
+"""What every supported Python reads and writes."""
+
 TICK_NS = 20_000_000
 """Kernels stamp files with a clock that moves every 1 to 10 ms; twice that is safe."""
+
+_SPECIAL = frozenset("*?[]\\!# ")
 
 RULE_NAMES = (b".gitignore", b".mtrignore", b".git")
 OWN_DIRECTORY = b".mtr"
@@ -84,7 +89,9 @@ class Tree:
         """Look at every file and directory; the current directory must be the project's root."""
         changes = Changes()
         changes.started_ns = time.time_ns()
-        changes.rules_changed = any(read_signature(path) != found for path, found in self.rule_files)
+        changes.rules_changed = self._includes_more() or any(
+            read_signature(path) != found for path, found in self.rule_files
+        )
         changes.index_changed = any(read_signature(path) != found for path, found in self.indexes)
         lstat = os.lstat
         for index, (path, ctime, inode) in enumerate(
@@ -111,6 +118,17 @@ class Tree:
         if changes.lost_folders:
             self._drop_below(changes)
         return changes
+
+    def _includes_more(self) -> bool:
+        """Tell whether ``include`` may force in what no watched directory shows: only plain files can be looked up."""
+        patterns: tuple[str, ...] = self.rules[1] if self.rules else ()  # type: ignore[assignment]
+        known = set(self.paths) if patterns else set()
+        for pattern in patterns:
+            path = os.fsencode(pattern.lstrip("/"))
+            is_name = "/" in pattern.rstrip("/") and not pattern.endswith("/") and not set(pattern) & _SPECIAL
+            if not is_name or (path not in known and os.path.lexists(path)) or os.path.isdir(path):
+                return True
+        return False
 
     def _drop_below(self, changes: Changes) -> None:
         """What seems to lie below a directory that has become a link is not the project's any more."""
@@ -304,10 +322,13 @@ def _read(file: str) -> tuple[Any, ...] | None:
         return None
     if data[:4] != b"mtr%d" % FORMAT or crc32(data[8:]) != int.from_bytes(data[4:8], "big"):
         return None
-    found: tuple[Any, ...] = marshal.loads(data[8:])
+    try:
+        found: tuple[Any, ...] = marshal.loads(data[8:])
+    except (ValueError, EOFError, TypeError):
+        return None
     return found
 
 
 def _write(file: str, value: Any) -> None:
-    data = marshal.dumps(value)
+    data = marshal.dumps(value, MARSHAL_VERSION)
     write_atomic(file, b"mtr%d" % FORMAT + crc32(data).to_bytes(4, "big") + data)

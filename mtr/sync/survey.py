@@ -123,18 +123,25 @@ def _sign(path: str, started_ns: int) -> tuple[str, tuple[int, int, int] | None]
 def _note_rule_files(tree: Tree, root: Path, started_ns: int) -> None:
     """Note what decided besides the ignore files in the tree, and whether a new name can be asked about alone."""
     names = {os.path.basename(path) for path, _ in tree.rule_files}
-    is_nested = any(b".git/" in left_out or b".git" in left_out for f, left_out in tree.ignored.items() if f != b".")
+    nested = [folder for folder, left_out in tree.ignored.items() if folder != b"." and _holds_git(left_out)]
     _, include, respect_gitignore = tree.rules
     try:
         place = git.find_work_tree(os.fsencode(root))
         files, indexes = git.find_rule_files(place)
         tree.forced = git.list_forced(place) if indexes and respect_gitignore else ()
+        for folder in nested:
+            more, others = git.find_rule_files(git.find_work_tree(os.path.join(os.fsencode(root), folder)))
+            files += more + others
     except (MissingProgram, git.GitFailed):
         tree.is_plain = False
         return
-    tree.rule_files += [_sign(path, started_ns) for path in files]
+    tree.rule_files += [_sign(path, started_ns) for path in dict.fromkeys(files)]
     tree.indexes = [_sign(path, started_ns) for path in indexes]
-    tree.is_plain = not (is_nested or include or ".mtrignore" in names)
+    tree.is_plain = not (nested or include or ".mtrignore" in names)
+
+
+def _holds_git(names: tuple[bytes, ...]) -> bool:
+    return b".git/" in names or b".git" in names
 
 
 def refresh(tree: Tree, changes: Changes, root: Path, rules: Rules) -> Tree:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -172,8 +173,6 @@ def test_a_long_run_does_not_let_later_ones_send_its_edit_again(home: Home, proj
 
 def test_a_tree_that_was_wiped_is_brought_again_and_said(home: Home, project: Path) -> None:
     """Somebody removed the directory on the server: everything is brought, visibly, and the command runs on it."""
-    import shutil
-
     assert home.run_mtr(["true"], project).returncode == 0
     shutil.rmtree(home.remote(project))
     done = home.run_mtr(["cat", "a.txt"], project)
@@ -211,3 +210,37 @@ def test_a_slow_line_brings_an_edit_in_the_commands_own_session(
         assert server.log.read_text().count("Starting session") == sessions + 1
     finally:
         relay.close()
+
+
+@pytest.mark.parametrize("include", ["build/keep.bin", "/build/keep.bin", "*.bin", "build/", "build/sub/"])
+def test_what_include_forces_in_is_noticed_wherever_it_appears(home: Home, include: str) -> None:
+    """A file in an ignored directory, made between two runs, below nothing that was synced before."""
+    project = home.make_project("forced", include=[include])
+    (project / ".gitignore").write_text("build/\n")
+    (project / "build" / "sub").mkdir(parents=True)
+    assert home.run_mtr(["true"], project).returncode == 0
+    settle_clock()
+    name = "build/sub/x.bin" if "sub" in include else "build/keep.bin"
+    (project / name).write_text("forced")
+    settle_clock()
+    assert home.run_mtr(["cat", name], project).stdout == b"forced"
+    edit(project / name, "again")
+    assert home.run_mtr(["cat", name], project).stdout == b"again"
+
+
+def test_an_empty_project_is_no_deletion_of_everything(home: Home) -> None:
+    """A root in which nothing is left, as when its disk is not mounted: refused, and the server keeps its files."""
+    project = home.make_project("plain")
+    config = home.home / ".config" / "mtr"
+    config.mkdir(parents=True)
+    (project / ".mtr" / "config.yaml").rename(config / "config.yaml")
+    (project / ".mtr").rmdir()
+    shutil.rmtree(project / ".git")
+    assert home.run_mtr(["true"], project).returncode == 0
+    settle_clock()
+    shutil.rmtree(project / "src")
+    (project / "a.txt").unlink()
+    done = home.run_mtr(["ls"], project)
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert b"is empty" in done.stderr
+    assert (home.remote(project) / "a.txt").exists()
