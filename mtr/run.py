@@ -14,7 +14,7 @@ from mtr.errors import EXIT_FAILURE, GateRefused, MtrError, SyncError
 from mtr.route import Route, load_route
 from mtr.ssh.gate import Command
 from mtr.ssh.line import Line, new_run_id
-from mtr.sync.delivery import Delivery, Push, TreeRefused
+from mtr.sync.delivery import Delivery, Push, TreeMoved, TreeRefused
 from mtr.sync.manifest import find_manifest
 from mtr.sync.result import SyncResult
 from mtr.voice import Voice
@@ -169,13 +169,17 @@ class Errand:
         """Find out what is to be brought and do ``act``, until the server's tree is what it was found to be."""
         refused = False
         for _ in range(MAX_ROUNDS):
+            manifest = self._delivery.manifest
             try:
                 return act(self._find_push(refused=refused))
+            except TreeMoved:
+                refused = False
+                manifest.load()
             except TreeRefused:
-                tokens = self._delivery.manifest.tokens
-                self._delivery.manifest.load()
+                before = manifest.token
+                manifest.load()
                 # Another run of this machine has brought something meanwhile: its manifest is the one to go by.
-                refused = self._delivery.manifest.tokens == tokens
+                refused = manifest.token == before
         raise SyncError(
             f"others keep changing {self._delivery.project.remote_dir} on {self._line.label}", hint="run it again"
         )
@@ -239,7 +243,9 @@ class Errand:
         try:
             self._carry(push, "tar")
         except MtrError:
-            self._line.end_run(command.run_id, 15)
+            words = [self._delivery.project.remote_dir, push.new]
+            if self._line.run_script("remote/abandon.sh", words, timeout_s=10).status != 0:
+                self._line.end_run(command.run_id, 15)
             raise
 
     def _bring(self, push: Push | None, *, ask: bool) -> SyncResult:

@@ -276,7 +276,8 @@ class Line:
         def once() -> Ended:
             log = self.new_log()
             try:
-                return self.read_outcome(run_once(" ".join([*self.build_logged_argv(log, plain=True), "-T"])), log)
+                status = run_once(" ".join([*self.build_logged_argv(log, plain=True), "-T"]))
+                return Ended(status, Outcome.STATUS) if status < 0 else self.read_outcome(status, log)
             finally:
                 remove_file(log)
 

@@ -45,7 +45,8 @@ class MasterRecord:
 
     ``payload`` names what carries a payload to this server: ``LC_MTR``, ``XMODIFIERS`` or ``file``; ``stat`` the kind
     of stat there (c: GNU or busybox, f: BSD, "": none); ``archive`` what unpacks a push: ``tar64`` (also from base64),
-    ``tar``, or "". ``opened_s`` is in seconds since the epoch.
+    ``tar``, or "". ``is_learnt`` says that the server has been asked for these. ``opened_s`` is in seconds since the
+    epoch.
     """
 
     server_name: str
@@ -56,6 +57,7 @@ class MasterRecord:
     payload: str = "file"
     stat: str = ""
     archive: str = ""
+    is_learnt: bool = False
 
 
 def build_socket_path(runtime_dir: str, key: str, slot: int) -> str:
@@ -124,7 +126,11 @@ def ensure_master(
         MissingProgram: a password is to be given and sshpass is not installed.
     """
     with hold_lock(f"{socket}.lock"):
-        if find_master(endpoint.client, socket, endpoint.destination, environ) is not None:
+        pid = find_master(endpoint.client, socket, endpoint.destination, environ)
+        if pid is not None:
+            if load_record(socket) is None:
+                # Whoever opened it was killed before it could say so.
+                _record(endpoint, socket, pid)
             return False
         kill_master(socket)
         _open(endpoint, socket, password, environ, may_prompt=may_prompt)
@@ -145,6 +151,10 @@ def _open(
         words = read_log(f"{socket}.log")
         forget_master(socket)
         raise build_connect_error(endpoint, words, status)
+    _record(endpoint, socket, pid)
+
+
+def _record(endpoint: Endpoint, socket: str, pid: int) -> None:
     record = MasterRecord(endpoint.server_name, endpoint.address, endpoint.destination, pid, time.time())
     write_record(socket, record)
 

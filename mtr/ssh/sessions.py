@@ -58,7 +58,8 @@ class Sessions:
 
     def ensure_open(self) -> None:
         """Open the master unless its socket stands; whether it still answers, the session will tell."""
-        if not (os.path.exists(self.socket) and master.load_record(self.socket)):
+        record = master.load_record(self.socket)
+        if not (os.path.exists(self.socket) and record is not None and record.is_learnt):
             self._open()
 
     def ensure_alive(self) -> None:
@@ -105,8 +106,9 @@ class Sessions:
         from mtr.config.passwords import load_password
 
         password = load_password(self.server, self._environ)
-        opened = master.ensure_master(self.endpoint, self.socket, password, self._environ, may_prompt=self._may_prompt)
-        if opened:
+        master.ensure_master(self.endpoint, self.socket, password, self._environ, may_prompt=self._may_prompt)
+        record = master.load_record(self.socket)
+        if record is None or not record.is_learnt:
             self._learn()
 
     def _learn(self) -> None:
@@ -129,6 +131,7 @@ class Sessions:
                 payload=facts.get("payload", "file"),
                 stat=facts.get("stat", ""),
                 archive=facts.get("archive", "") + ("64" if "archive64" in facts else ""),
+                is_learnt=True,
             )
             master.write_record(self.socket, learnt)
 

@@ -88,6 +88,12 @@ class TreeRefused(SyncError):
     code = "tree"
 
 
+class TreeMoved(TreeRefused):
+    """Another run of this machine has begun a push since the manifest was loaded."""
+
+    code = "tree-moved"
+
+
 class Delivery:
     """Brings one project to one server; see the module."""
 
@@ -229,10 +235,10 @@ class Delivery:
         """Store that ``push`` may come to be.
 
         Raises:
-            TreeRefused: another run has stored something since; compare again.
+            TreeMoved: another run has stored something since; compare again.
         """
         if not self.manifest.begin(push.new, push.run_id, push.plan.paths):
-            raise TreeRefused("another run has changed the tree there")
+            raise TreeMoved("another run has changed the tree there")
 
     def _build_payload(self, push: Push) -> str:
         """Return the sh text that brings ``push`` in the command's own session: see ``gate.sh``."""
@@ -301,8 +307,9 @@ class Delivery:
 
 def render_kept(count: str) -> str:
     """Return the line that says what went to the trash."""
-    things = "1 file" if count == "1" else f"{count} files"
-    return f"{things} that had changed on the server went to the trash there: mtr undo"
+    if count == "1":
+        return "1 file there was not as this machine had left it, and went to the trash there: mtr undo"
+    return f"{count} files there were not as this machine had left them, and went to the trash there: mtr undo"
 
 
 def build_apply_script(project: Project, push: Push, how: str, stat: str) -> str:

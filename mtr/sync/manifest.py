@@ -267,7 +267,8 @@ class Manifest:
             if before._bases != self._bases:
                 return False
             runs, uncertain = [*self.runs, run_id], sorted({*self.uncertain, *paths})
-            self._pending = ([*self._bases], [*self._bases, *self.tokens, new], runs, uncertain)
+            tokens = list(dict.fromkeys([*self._bases, *self.tokens, new]))
+            self._pending = ([*self._bases], tokens, runs, uncertain)
             _write(f"{self.file}.pending", self._pending)
         return True
 

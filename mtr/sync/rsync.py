@@ -52,6 +52,9 @@ _PROBED_OPTIONS = (
 )
 
 
+_STANDING_ALONE = (f"--partial-dir={PARTIAL_DIR}",)
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """What the local rsync understands: openrsync, as macOS ships it, lacks most of ``_PROBED_OPTIONS``."""
@@ -88,14 +91,12 @@ def build_rsync_argv(
     features: Features | None = None,
     *,
     shell: str | None = None,
-    partial_dir: str = PARTIAL_DIR,
-    ignore_times: bool = False,
+    extra: tuple[str, ...] = _STANDING_ALONE,
 ) -> list[str]:
     """Return rsync's argv for ``plan``; the file list goes to its stdin.
 
-    ``shell`` is the value of ``-e`` for one session; left out, it is what ``--dry-run`` shows. ``partial_dir`` keeps
-    what a cut upload had of a file: a name in each directory there, or one directory for all. ``ignore_times`` is
-    for a plan whose files are known to differ, also where size and time do not tell.
+    ``shell`` is the value of ``-e`` for one session; left out, it is what ``--dry-run`` shows.
+    ``extra`` are further options of rsync; left out, cut uploads are kept beside the file.
     """
     features = features or Features()
     remote = render_remote_dir(plan.remote_dir)
@@ -105,8 +106,7 @@ def build_rsync_argv(
         remote = quote_posix(remote)
     source, destination = f"{plan.root}/", f"{_bracket_host(connection.destination)}:{remote}"
     chosen = shell or connection.rsync_shell()
-    chosen_options = [f"--partial-dir={partial_dir}", *(["--ignore-times"] if ignore_times else [])]
-    return ["rsync", *_BASE_OPTIONS, *chosen_options, *features.options, "-e", chosen, "--", source, destination]
+    return ["rsync", *_BASE_OPTIONS, *extra, *features.options, "-e", chosen, "--", source, destination]
 
 
 def build_file_list(plan: Plan) -> bytes:
@@ -157,13 +157,11 @@ class RsyncSyncer(BaseSyncer):
         rules: Rules | None = None,
         *,
         on_progress: Callable[[Progress], None] | None = None,
-        partial_dir: str = PARTIAL_DIR,
-        ignore_times: bool = False,
+        extra: tuple[str, ...] = _STANDING_ALONE,
     ) -> None:
-        """Make an engine as :class:`BaseSyncer` does; see ``build_rsync_argv`` for the last two."""
+        """Make an engine as :class:`BaseSyncer` does; see ``build_rsync_argv`` for ``extra``."""
         super().__init__(connection, rules, on_progress=on_progress)
-        self.partial_dir = partial_dir
-        self.ignore_times = ignore_times
+        self.extra = extra
 
     def apply(self, plan: Plan) -> SyncResult:
         """Upload what ``plan`` lists and rsync finds new or different; see :meth:`BaseSyncer.apply`."""
@@ -181,8 +179,7 @@ class RsyncSyncer(BaseSyncer):
                 self.connection,
                 features,
                 shell=shell,
-                partial_dir=self.partial_dir,
-                ignore_times=self.ignore_times,
+                extra=self.extra,
             )
             return stream(
                 argv, on_stdout=reader.feed, on_stderr=reader.feed_error, stdin=names, env=build_environment()

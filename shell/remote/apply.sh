@@ -6,7 +6,8 @@
 #
 #   HOW     where the files are. payload: a compressed tar in base64 in $mtr_tar, the plan in $mtr_plan, and
 #           this is the project's directory already; tar: on stdin, compressed, with the plan in it as .mtr/plan; rsync: rsync
-#           brings them while this script holds the lock, the plan is in .mtr/plan.RUN
+#           brings them while this script holds the lock; stdin has the plan's length in bytes as a line, the plan,
+#           and once rsync has ended well the line "done"
 #   DIR     the project's directory here; ~/ at its start means $HOME
 #   NEW     the token that says this push is in place
 #   OLD     the tokens, parted by blanks, on which it builds: one of them must be there
@@ -211,7 +212,12 @@ if [ ! -f ".mtr/t.$mtr_new" ]; then
       mtr_list=.mtr/in.$mtr_run/.mtr/plan
       ;;
     rsync)
+      # rsync's temporary files have a place in which they are found again.
       mtr_list=.mtr/plan.$mtr_run
+      mkdir ".mtr/in.$mtr_run" || fail 1
+      read -r mtr_line || fail 1 'the plan did not arrive'
+      head -c "$mtr_line" >"$mtr_list" || fail 1
+      [ "$(wc -c <"$mtr_list")" -eq "$mtr_line" ] || fail 1 'the plan did not arrive'
       run_plan check
       mtr_begun=yes
       echo "mtr-ready $PWD"

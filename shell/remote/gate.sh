@@ -80,15 +80,19 @@ if [ -n "$mtr_token" ]; then
   fi
   case $mtr_token in
     +*)
-      # The push has a session of its own; without its connection it will not come any more.
+      # The push has a session of its own; without its connection, or once nobody pushes, it will not come any more.
       mtr_token=${mtr_token#+} mtr_i=0
       until [ -f ".mtr/t.$mtr_token" ]; do
-        if [ -f ".mtr/no.$mtr_token" ] || ! kill -0 "$PPID" || [ "$mtr_i" -gt 6000 ]; then
+        mtr_i=$((mtr_i + 1)) mtr_p=$PPID
+        if [ $((mtr_i % 500)) -eq 0 ]; then
+          mtr_p=
+          for mtr_text in .mtr/busy.*; do read -r mtr_p mtr_text <"$mtr_text" || mtr_p=; done
+        fi
+        if [ -f ".mtr/no.$mtr_token" ] || [ -z "$mtr_p" ] || ! kill -0 "$mtr_p" "$PPID"; then
           rm -f ".mtr/no.$mtr_token"
           no token
         fi
         sleep 0.02 || sleep 1
-        mtr_i=$((mtr_i + 1))
       done
       ;;
     *) [ -f ".mtr/t.$mtr_token" ] || no token ;;

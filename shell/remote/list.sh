@@ -83,11 +83,11 @@ if [ "$mtr_how" != look ]; then
     sleep 0.1 2>/dev/null || sleep 1
   done
 
-  # What runs that have gone left behind. A plan lies ready before its run takes the lock.
-  for mtr_f in .mtr/in.* .mtr/cur.* .mtr/theirs.*; do
+  # What runs that have gone left behind.
+  for mtr_f in .mtr/in.* .mtr/cur.* .mtr/theirs.* .mtr/plan.*; do
     if [ -e "$mtr_f" ] && [ ! -e ".mtr/busy.${mtr_f##*.}" ]; then rm -rf -- "$mtr_f"; fi
   done
-  find .mtr/no.* .mtr/plan.* .mtr/seed.* -prune -mmin +30 -exec rm -rf -- {} + 2>/dev/null
+  find .mtr/no.* .mtr/seed.* "$HOME"/.mtr-no.* "$HOME"/.mtr-in.* -prune -mmin +30 -exec rm -rf -- {} + 2>/dev/null
 
 fi
 echo "mtr-token ${mtr_token:-none}"

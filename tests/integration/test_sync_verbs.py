@@ -58,7 +58,7 @@ def test_full_restores_yours_and_undo_brings_theirs_back(home: Home, project: Pa
     assert home.run_mtr(["sync", "--dry-run"], project).stdout == b""
     assert home.run_mtr(["sync", "--dry-run", "--full"], project).stdout == b"~ a.txt\n? made.there\n"
     done = home.run_mtr(["sync", "--full"], project)
-    assert b"1 file that had changed on the server went to the trash there: mtr undo" in done.stderr
+    assert b"1 file there was not as this machine had left it, and went to the trash there: mtr undo" in done.stderr
     assert (remote / "a.txt").read_text() == "one\n"
     assert (remote / "made.there").exists()
     done = home.run_mtr(["undo"], project)
