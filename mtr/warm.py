@@ -7,6 +7,7 @@ traceback reaches a user for anything that they can cause.
 from __future__ import annotations
 
 import _signal
+import gc
 import os
 import sys
 
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is not None:
         return _run(arguments)
+    # A run lives for moments and keeps what it makes: looking for cycles in it is in vain.
+    gc.set_threshold(100_000)
     status = _run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 512
 CHUNK_BYTES = 1 << 20
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def write_archive(
@@ -68,8 +69,7 @@ def _read_link(top: bytes, entry: Entry) -> bytes | None:
 def _open(top: bytes, path: bytes) -> int | None:
     """Open a file of the project; None where it has vanished, or is no file any more."""
     try:
-        # Without O_NONBLOCK a FIFO that has taken the file's place would hang the sync.
-        descriptor = os.open(top + path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(top + path, _FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -85,20 +85,35 @@ def _read_small(top: bytes, entry: Entry) -> bytes | None:
 
     What is read at once is consistent with its header, whatever its length has become since it was listed.
     """
-    descriptor = _open(top, entry.path)
-    if descriptor is None:
-        return None
+    path = entry.path
     try:
-        found = os.fstat(descriptor)
-        data = os.read(descriptor, CHUNK_BYTES)
+        # Without O_NONBLOCK a FIFO that has taken the file's place would hang the sync.
+        descriptor = os.open(top + path, _FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
-        raise _unreadable(entry.path, error) from error
+        raise _unreadable(path, error) from error
+    mode, mtime_ns = entry.mode, entry.mtime_ns
+    try:
+        # No more than is expected and a byte, to notice that it has grown: a large buffer takes longer than the read.
+        data = os.read(descriptor, min(entry.size_bytes + 1, CHUNK_BYTES))
+        if len(data) != entry.size_bytes:
+            while len(data) < CHUNK_BYTES and (more := os.read(descriptor, CHUNK_BYTES - len(data))):
+                data += more
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                return None
+            mode, mtime_ns = stat.S_IMODE(found.st_mode), found.st_mtime_ns
+    except IsADirectoryError:
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
     finally:
         os.close(descriptor)
     if len(data) == CHUNK_BYTES:
         return b""
-    header = _build_header(b"./" + entry.path, b"0", len(data), stat.S_IMODE(found.st_mode), found.st_mtime_ns)
-    return header + data + bytes(-len(data) % BLOCK_BYTES)
+    size = len(data)
+    return _build_header(b"./" + path, b"0", size, mode, mtime_ns) + data + bytes(-size % BLOCK_BYTES)
 
 
 def _write_large(top: bytes, entry: Entry) -> Iterator[bytes]:
@@ -151,12 +166,15 @@ def _build_header(name: bytes, kind: bytes, size: int, mode: int, mtime_ns: int,
     return before + _build_block(name, kind, size, mode, seconds, link)
 
 
+_NO_LINK = bytes(100)
+
+
 def _build_block(name: bytes, kind: bytes, size: int, mode: int, seconds: int, link: bytes = b"") -> bytes:
     # Sizes past 8 GiB in base 256, as GNU tar and bsdtar write and read them.
     length = b"%011o\0" % size if size < 8**11 else b"\x80" + size.to_bytes(11, "big")
-    start = b"%-100b%07o\0%07o\0%07o\0%12b%011o\0" % (b"", mode, 0, 0, length, seconds)
-    start = name[:100].ljust(100, b"\0") + start[100:]
-    end = kind + link[:100].ljust(100, b"\0") + b"ustar  \0"
+    # Owner and group are root's numbers, which no server but root's own takes over.
+    start = b"%b%07o\0000000000\0000000000\0%b%011o\0" % (name[:100].ljust(100, b"\0"), mode, length, seconds)
+    end = b"%b%bustar  \0" % (kind, link[:100].ljust(100, b"\0") if link else _NO_LINK)
     total = sum(start) + sum(end) + 8 * 32
     return (start + b"%06o\0 " % total + end).ljust(BLOCK_BYTES, b"\0")
 

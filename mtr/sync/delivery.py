@@ -43,6 +43,7 @@ TAR_BYTES = 16 << 20
 far it is and goes on after a cut."""
 
 COMPRESS_LEVEL = 1
+PIECE_BYTES = 256 << 10
 
 
 class Project:
@@ -262,10 +263,14 @@ class Delivery:
             return push.text if inside else None
 
         packer = compressobj(COMPRESS_LEVEL, wbits=31)
+        pieces, size = [], 0
         for piece in write_archive(push.plan.upload, self.project.root, push.plan.folders, finish):
-            if packed := packer.compress(piece):
-                yield packed
-        yield packer.flush()
+            pieces.append(piece)
+            size += len(piece)
+            if size > PIECE_BYTES:
+                yield packer.compress(b"".join(pieces))
+                pieces, size = [], 0
+        yield packer.compress(b"".join(pieces)) + packer.flush()
 
     def stream(self, push: Push, on_progress: Callable[[int], None] | None = None) -> None:
         """Bring ``push`` over a session of its own.

@@ -162,20 +162,23 @@ def list_forced(tree: WorkTree) -> tuple[bytes, ...]:
 def find_rule_files(tree: WorkTree) -> tuple[list[str], list[str]]:
     """Return the files outside of ``tree`` that decide what git lists there, and its index; there or not."""
     config = _run_git(["config", "--list", "--show-origin", "-z"], tree.directory).stdout.split(b"\0")
-    found = {os.fsdecode(word[5:]) for word in config if word.startswith(b"file:")}
     home = os.environ.get("HOME") or os.path.expanduser("~")
     base = os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
-    found |= {f"{home}/.gitconfig", f"{base}/git/config", f"{base}/git/ignore", "/etc/gitconfig"}
-    chosen = _run_git(["config", "--path", "core.excludesFile"], tree.directory).stdout
-    found |= {os.fsdecode(chosen.removesuffix(b"\n"))} if chosen else set()
+    found = [f"{home}/.gitconfig", f"{base}/git/config", f"{base}/git/ignore", "/etc/gitconfig"]
+    for origin, setting in zip(config[::2], config[1::2], strict=False):
+        if origin.startswith(b"file:"):
+            found.append(os.fsdecode(origin[5:]))
+        name, _, value = setting.partition(b"\n")
+        if name.lower() == b"core.excludesfile":
+            found.append(os.path.expanduser(os.fsdecode(value)))
     indexes = []
     if not tree.git_dir:
         named = _run_git(["rev-parse", "--git-path", "info/exclude", "--git-path", "index"], tree.directory).stdout
-        exclude, index = (os.path.join(os.fsdecode(tree.directory), os.fsdecode(p)) for p in named.split(b"\n")[:2])
-        found.add(exclude)
+        exclude, index = (os.fsdecode(path) for path in named.split(b"\n")[:2])
+        found.append(exclude)
         indexes.append(index)
     directory = os.fsdecode(tree.directory)
-    return sorted(os.path.join(directory, path) for path in found), indexes
+    return [os.path.join(directory, path) for path in found], [os.path.join(directory, path) for path in indexes]
 
 
 def match_patterns(paths: Iterable[bytes], patterns: Sequence[Pattern]) -> frozenset[bytes]:
