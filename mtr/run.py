@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-MAX_ROUNDS = 6
+MAX_ROUNDS = 20
 """How often a run starts over when others change the tree there at the same time."""
 
 
@@ -151,6 +151,7 @@ class Errand:
         self._tty = tty
         self._full = full
         self._started_s = time.monotonic()
+        self._begun: set[str] = set()
 
     def run(self, command: Command) -> int:
         """Bring what has changed, run ``command`` on it, and return its exact status.
@@ -168,18 +169,20 @@ class Errand:
     def _repeat(self, act: Callable[[Push | None], T]) -> T:
         """Find out what is to be brought and do ``act``, until the server's tree is what it was found to be."""
         refused = False
-        for _ in range(MAX_ROUNDS):
-            manifest = self._delivery.manifest
+        manifest = self._delivery.manifest
+        for number in range(MAX_ROUNDS):
             try:
                 return act(self._find_push(refused=refused))
             except TreeMoved:
                 refused = False
-                manifest.load()
             except TreeRefused:
-                before = manifest.token
-                manifest.load()
-                # Another run of this machine has brought something meanwhile: its manifest is the one to go by.
-                refused = manifest.token == before
+                refused = True
+            known = {*manifest.tokens} - self._begun
+            manifest.load()
+            # Another run of this machine has brought something meanwhile: its manifest is the one to go by.
+            refused = refused and known == {*manifest.tokens} - self._begun
+            if number > 1:
+                time.sleep(0.05 * number * (os.getpid() % 7 + 1) / 7)
         raise SyncError(
             f"others keep changing {self._delivery.project.remote_dir} on {self._line.label}", hint="run it again"
         )
@@ -203,7 +206,7 @@ class Errand:
         if push is None:
             command.token = delivery.manifest.token
             return self._finish(line.run_foreground(line.prepare_call(command), tty=self._tty), command, None)
-        delivery.begin(push)
+        self._begin(push)
         transport = delivery.choose_transport(push)
         command.token = push.new
         if transport == "payload":
@@ -218,6 +221,10 @@ class Errand:
             return self._finish(status, command, None)
         self._carry(push, transport)
         return self._finish(line.run_foreground(line.prepare_call(command), tty=self._tty), command, None)
+
+    def _begin(self, push: Push) -> None:
+        self._begun.add(push.new)
+        self._delivery.begin(push)
 
     def _finish(self, status: int, command: Command, push: Push | None) -> int:
         """Return the command's status, or raise why it did not start; then the push that came with it has arrived."""
@@ -254,7 +261,7 @@ class Errand:
             if ask and not delivery.is_there():
                 raise TreeRefused("the tree there is not as this machine left it")
             return self._build_result(None)
-        delivery.begin(push)
+        self._begin(push)
         self._carry(push, "rsync" if delivery.choose_transport(push) == "rsync" else "tar")
         return self._build_result(push)
 

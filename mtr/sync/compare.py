@@ -18,7 +18,7 @@ from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 from mtr.ssh.diagnosis import build_prepare_error
 from mtr.ssh.line import new_run_id
-from mtr.sync.delivery import Push, inside
+from mtr.sync.delivery import Push, inside, is_folder, is_gone
 from mtr.sync.ignore import Rules
 from mtr.sync.plan import Plan
 from mtr.sync.survey import survey_entries
@@ -194,19 +194,39 @@ def compare_all(
         Path(project.root),
         project.remote_dir,
         tuple(upload),
-        tuple(_find_foreign(delivery, tree, there)) if project.delete == "mirror" else (),
+        tuple(_find_deleted(delivery, tree, there)),
         folders=tuple(tree.empty),
+        rmdirs=tuple(_find_removed(delivery)),
         adopt=tuple(adopt),
     )
     return Push(plan, [listing.token], tree)
 
 
-def _find_foreign(delivery: Delivery, tree: Tree, there: Iterable[bytes]) -> list[bytes]:
-    """Return what only the server has, less what the rules leave out: that is nobody's to mirror."""
+def _find_deleted(delivery: Delivery, tree: Tree, there: Iterable[bytes]) -> list[bytes]:
+    """Return what was brought to the server from here and is gone here; with ``mirror``, all that is not here."""
     from mtr.sync.ignore import match_ignored
 
+    project, manifest = delivery.project, delivery.manifest
     foreign = set(there) - set(tree.paths)
-    return sorted(foreign - match_ignored(Path(delivery.project.root), foreign, Rules(*delivery.project.rules)))  # type: ignore[arg-type]
+    if project.delete == "mirror":
+        # What the rules leave out is nobody's to mirror.
+        rules = Rules(*project.rules)  # type: ignore[arg-type]
+        return sorted(foreign - match_ignored(Path(project.root), foreign, rules))
+    if project.delete == "never" or manifest.tree is None:
+        return []
+    brought = {*manifest.tree.paths, *manifest.uncertain} - set(tree.paths)
+    with inside(project.root):
+        # The listing cannot show names with a newline.
+        return sorted(path for path in brought if (path in foreign or b"\n" in path) and is_gone(path))
+
+
+def _find_removed(delivery: Delivery) -> list[bytes]:
+    """Return the directories that were brought to the server from here and are none here any more."""
+    tree = delivery.manifest.tree
+    if tree is None or delivery.project.delete == "never":
+        return []
+    with inside(delivery.project.root):
+        return [folder for folder in tree.folders if folder != b"." and not is_folder(folder)]
 
 
 def settle(delivery: Delivery, *, full: bool = False) -> Push | None:
@@ -222,7 +242,10 @@ def settle(delivery: Delivery, *, full: bool = False) -> Push | None:
     is_known = delivery.is_known and not full
     if is_known:
         listing = load_listing(delivery, [*manifest.tokens, *manifest.runs])
-        if listing.paths is None:
+        if listing.paths is not None:
+            # Another run of this machine may have pushed while the server was asked.
+            manifest.load()
+        if listing.paths is None or listing.token in manifest.tokens:
             return _go_on(delivery, listing)
         name = delivery.line.server_name
         delivery.line.says(f"the tree on {name} is not as this machine left it: comparing everything")

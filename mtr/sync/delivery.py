@@ -158,7 +158,7 @@ class Delivery:
         upload = sorted((changed | (present - before) | uncertain) & present)
         gone = sorted((before | uncertain) - present)
         made = [path for path in tree.empty if path not in empty]
-        removed = [path for path in folders - set(tree.folders) if path != b"." and not os.path.lexists(path)]
+        removed = [path for path in folders - set(tree.folders) if path != b"." and not is_folder(path)]
         plan = self._plan(upload, gone, made, removed)
         self.added = present - before
         if keep and not plan:
@@ -192,6 +192,7 @@ class Delivery:
                 changes.gone.append(index)  # it went this moment
         for index in changes.folders:
             tree.note_folder(index, changes.started_ns)
+            tree.note_empty(index)
         gone = set(changes.gone)
         if gone:
             for name in ("paths", "ctimes", "inodes", "sizes"):
@@ -206,7 +207,8 @@ class Delivery:
     ) -> Plan:
         """Return the plan; what only a rule leaves out now stays on the server, as with ``delete: never`` all does."""
         deletes = self.project.delete != "never"
-        delete = [path for path in gone if deletes and is_gone(path)]
+        # What a directory has replaced makes way for it in any case.
+        delete = [path for path in gone if is_folder(path) or (deletes and is_gone(path))]
         entries = [entry for path in upload if (entry := look_at(path)) is not None]
         return Plan(
             self.project.root,  # type: ignore[arg-type]
@@ -337,9 +339,16 @@ def look_at(path: bytes) -> Entry | None:
     return Entry(path, kind, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, S_IMODE(found.st_mode))
 
 
+def is_folder(path: bytes) -> bool:
+    """Tell whether ``path`` is a directory and no link to one."""
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
 def is_gone(path: bytes) -> bool:
-    """Tell whether nothing is at ``path`` any more, or a directory."""
-    return not os.path.lexists(path) or (os.path.isdir(path) and not os.path.islink(path))
+    """Tell whether nothing is at ``path`` any more: not even what a rule leaves out, nor behind a link on the way."""
+    parts = path.split(b"/")
+    parents = (b"/".join(parts[:depth]) for depth in range(1, len(parts)))
+    return not os.path.lexists(path) or is_folder(path) or any(os.path.islink(parent) for parent in parents)
 
 
 class inside:  # noqa: N801  read as a statement: with inside(root)

@@ -175,6 +175,15 @@ class Tree:
         self.folder_ctimes[index] = steady(found.st_ctime_ns, started_ns)
         self.folder_inodes[index] = found.st_ino
 
+    def note_empty(self, index: int) -> None:
+        """Take note of whether a directory is empty now, which makes it something to sync by itself."""
+        folder = self.folders[index]
+        is_empty = folder != b"." and not list_names(folder)
+        if is_empty and folder not in self.empty:
+            self.empty.append(folder)
+        elif not is_empty and folder in self.empty:
+            self.empty.remove(folder)
+
 
 class Changes:
     """What :meth:`Tree.compare` found: indexes of files and directories; when it began, in ns since the epoch."""

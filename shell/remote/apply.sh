@@ -17,7 +17,7 @@
 # Prints "mtr-ready PWD" when rsync may begin, "mtr-trash N" when N things that this client had not put
 # there went to the trash, "mtr-done" at the end. Leaves with 4 when no token of OLD is there, 1 on any other failure, with the system's words on stderr.
 #
-# In .mtr: t.TOKEN says what the tree is; busy.RUN is the same file while a push changes the tree, so renaming
+# In .mtr: t.TOKEN says what the tree is, and names those that it was built on; busy.RUN is the same file while a push changes the tree, so renaming
 # it is the lock, and has one winner; put.CLIENT holds a line "inode:size:ctime|path" for what was put here;
 # in.RUN is where files arrive before they are renamed into place; trash/N-TIME-RUN keeps what was replaced; no.NEW
 # tells a gate that waits for NEW that it will not come.
@@ -52,8 +52,9 @@ st() {
   esac
 }
 
-# Keeps what stands at the path. A file that "stays" is in its place until it is replaced: it is never missing. What
-# was "deleted" here is no surprise to anybody, and not counted.
+# trash PATH HOW COUNT: keeps what stands at the path. A file that "stays" is in its place until it is replaced: it is
+# never missing. COUNT is 0 for what is no surprise to anybody. A directory of which something lies in the trash
+# already is merged into that.
 trash() {
   if [ -z "$mtr_trash" ]; then
     mtr_trash=1000000
@@ -62,10 +63,17 @@ trash() {
     mtr_trash=.mtr/trash/$((${mtr_trash%%-*} + 1))-$(date -u +%Y%m%dT%H%M%SZ)-$mtr_run
   fi
   mkdir -p -- "$mtr_trash/${1%/*}" || fail 1
+  if [ -d "$1" ] && [ ! -L "$1" ] && [ -d "$mtr_trash/$1" ]; then
+    for mtr_f in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+      if stands "$mtr_f"; then trash "$mtr_f" goes "$3"; fi
+    done
+    rmdir -- "$1" || fail 1
+    return
+  fi
   if [ "$2" != stays ] || [ ! -f "$1" ] || [ -L "$1" ] || ! ln -- "$1" "$mtr_trash/$1" 2>/dev/null; then
     mv -f -- "$1" "$mtr_trash/$1" || fail 1
   fi
-  [ "$2" = deleted ] || mtr_count=$((mtr_count + 1))
+  mtr_count=$((mtr_count + $3))
 }
 
 stands() { [ -e "$1" ] || [ -L "$1" ]; }
@@ -77,7 +85,7 @@ folders() {
     mtr_p=$mtr_d
     while [ "$mtr_p" != . ]; do
       if stands "$mtr_p" && [ ! -d "$mtr_p" ]; then
-        trash "$mtr_p" goes
+        trash "$mtr_p" goes 1
         break
       fi
       mtr_p=${mtr_p%/*}
@@ -89,11 +97,25 @@ folders() {
 # adopt LINE...: what was there already and is as this client would have put it.
 adopt() { [ "$mtr_phase" = record ] || printf '%s\n' "$@" >>".mtr/put.$mtr_client"; }
 
+# Writes those of the paths on which something stands that is not what this client put there, as lines of the record.
+find_theirs() {
+  : >".mtr/theirs.$mtr_run"
+  st "$@" >".mtr/cur.$mtr_run"
+  [ -s ".mtr/cur.$mtr_run" ] || return 0
+  awk 'FNR == NR { c[$0]; next } { delete c[$0] } END { for (k in c) print k }' \
+    ".mtr/cur.$mtr_run" ".mtr/put.$mtr_client" >".mtr/theirs.$mtr_run" || fail 1
+}
+
 # Removed here: what is a directory now was made by somebody else.
 gone() {
   [ "$mtr_phase" != record ] || return 0
+  find_theirs "$@"
+  while IFS= read -r mtr_line; do
+    mtr_p=${mtr_line#*|}
+    if [ -L "$mtr_p" ] || { stands "$mtr_p" && [ ! -d "$mtr_p" ]; }; then trash "$mtr_p" goes 1; fi
+  done <".mtr/theirs.$mtr_run"
   for mtr_p; do
-    if [ -L "$mtr_p" ] || { stands "$mtr_p" && [ ! -d "$mtr_p" ]; }; then trash "$mtr_p" deleted; fi
+    if [ -L "$mtr_p" ] || { stands "$mtr_p" && [ ! -d "$mtr_p" ]; }; then trash "$mtr_p" goes 0; fi
   done
 }
 
@@ -102,18 +124,16 @@ rmdirs() { rmdir -- "$@" 2>/dev/null || :; }
 
 # Sends to the trash what stands at the paths and is not what this client put there.
 keep_theirs() {
-  st "$@" >".mtr/cur.$mtr_run"
   if [ -z "$mtr_stat" ]; then
     for mtr_p; do
-      if stands "$mtr_p"; then trash "$mtr_p" stays; fi
+      if stands "$mtr_p"; then trash "$mtr_p" stays 0; fi
     done
+    return
   fi
-  [ -s ".mtr/cur.$mtr_run" ] || return 0
-  awk 'FNR == NR { c[$0]; next } { delete c[$0] } END { for (k in c) print k }' \
-    ".mtr/cur.$mtr_run" ".mtr/put.$mtr_client" >".mtr/theirs.$mtr_run" || fail 1
+  find_theirs "$@"
   while IFS= read -r mtr_line; do
     mtr_p=${mtr_line#*|}
-    if stands "$mtr_p"; then trash "$mtr_p" stays; fi
+    if stands "$mtr_p"; then trash "$mtr_p" stays 1; fi
   done <".mtr/theirs.$mtr_run"
 }
 
@@ -135,7 +155,7 @@ put() {
 odd() {
   [ "$mtr_phase" != record ] || return 0
   [ -d "$1" ] || folders "$1"
-  if stands "$2"; then trash "$2" stays; fi
+  if stands "$2"; then trash "$2" stays 0; fi
   [ "$mtr_phase" = check ] || mv -f -- ".mtr/in.$mtr_run/$2" "$2" || fail 1
 }
 
@@ -187,7 +207,18 @@ if [ "$mtr_how" != payload ]; then
 fi
 mtr_root=$PWD
 
-if [ ! -f ".mtr/t.$mtr_new" ]; then
+# Tells whether a tree is there that holds this push: its own, or one that this client has built on it.
+is_there() {
+  for mtr_f in .mtr/t.*; do
+    [ "$mtr_f" != ".mtr/t.$mtr_new" ] || return 0
+    if { read -r mtr_line && read -r mtr_line; } <"$mtr_f"; then
+      case " $mtr_line " in *" $mtr_new "*) return 0 ;; esac
+    fi
+  done 2>/dev/null
+  return 1
+}
+
+if ! is_there; then
   for mtr_o in $mtr_old; do
     if mv -- ".mtr/t.$mtr_o" ".mtr/busy.$mtr_run" 2>/dev/null; then
       mtr_claimed=t.$mtr_o
@@ -195,10 +226,19 @@ if [ ! -f ".mtr/t.$mtr_new" ]; then
     fi
   done
   [ -n "$mtr_claimed" ] || fail 4 'the tree there is not as this client left it'
-  # Who holds the lock, and since which boot: list.sh asks whether that process still lives.
+  # First line: who holds the lock, and since which boot; list.sh asks whether that process still lives. Second: the
+  # client, this token, and those that it has built on.
+  mtr_line=
+  { read -r mtr_line && read -r mtr_line; } <".mtr/busy.$mtr_run" || mtr_line=
+  case $mtr_line in "$mtr_client "*) mtr_line=${mtr_line#* } ;; *) mtr_line=${mtr_claimed#t.} ;; esac
+  mtr_i=0 mtr_of=$mtr_client\ $mtr_new
+  for mtr_o in $mtr_line; do
+    [ "$mtr_i" -lt 40 ] || break
+    mtr_i=$((mtr_i + 1)) mtr_of="$mtr_of $mtr_o"
+  done
   mtr_boot=
   read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
-  echo "$$ $mtr_boot" >".mtr/busy.$mtr_run" || fail 1
+  printf '%s\n' "$$ $mtr_boot" "$mtr_of" >".mtr/busy.$mtr_run" || fail 1
   : >>".mtr/put.$mtr_client" || fail 1
   case $mtr_how in
     payload)

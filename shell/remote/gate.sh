@@ -72,31 +72,46 @@ enter() {
   [ -d "$1" ] || mkdir -p -- "$1" || no directory "$(mkdir -p -- "$1" 2>&1)"
   cd -- "$1" || no directory "$(cd -- "$1" 2>&1 || exit)"
 }
+# Tells whether a tree is there that holds the push $1: its own, or one that the same client has built on it.
+is_there() {
+  for mtr_f in .mtr/t.*; do
+    [ "$mtr_f" != ".mtr/t.$1" ] || return 0
+    if { read -r mtr_text && read -r mtr_text; } <"$mtr_f"; then
+      case " $mtr_text " in *" $1 "*) return 0 ;; esac
+    fi
+  done
+  return 1
+}
+
+# Waits until the push $1 is there. It has a session of its own, or another run's push has just taken its place:
+# without the connection, or once nobody pushes any more, it will not come.
+await() {
+  mtr_i=0
+  until is_there "$1"; do
+    mtr_i=$((mtr_i + 1)) mtr_p=$PPID
+    if [ $((mtr_i % 500)) -eq 0 ]; then
+      mtr_p=
+      for mtr_f in .mtr/busy.*; do read -r mtr_p mtr_text <"$mtr_f" || mtr_p=; done
+    fi
+    if [ -f ".mtr/no.$1" ] || [ -z "$mtr_p" ] || ! kill -0 "$mtr_p" "$PPID"; then
+      rm -f ".mtr/no.$1"
+      no token
+    fi
+    sleep 0.02 || sleep 1
+  done
+}
+
 if [ -n "$mtr_token" ]; then
   cd -- "$mtr_root" || no token
   if [ -n "$mtr_push" ]; then
     mtr_text=$(eval "$mtr_push" 2>&1) || no push "$?" "$mtr_text"
     case $mtr_text in *mtr-trash*) printf 'mtr: %s\n' 'what had changed on the server went to the trash there: mtr undo' >&9 ;; esac
   fi
-  case $mtr_token in
-    +*)
-      # The push has a session of its own; without its connection, or once nobody pushes, it will not come any more.
-      mtr_token=${mtr_token#+} mtr_i=0
-      until [ -f ".mtr/t.$mtr_token" ]; do
-        mtr_i=$((mtr_i + 1)) mtr_p=$PPID
-        if [ $((mtr_i % 500)) -eq 0 ]; then
-          mtr_p=
-          for mtr_text in .mtr/busy.*; do read -r mtr_p mtr_text <"$mtr_text" || mtr_p=; done
-        fi
-        if [ -f ".mtr/no.$mtr_token" ] || [ -z "$mtr_p" ] || ! kill -0 "$mtr_p" "$PPID"; then
-          rm -f ".mtr/no.$mtr_token"
-          no token
-        fi
-        sleep 0.02 || sleep 1
-      done
-      ;;
-    *) [ -f ".mtr/t.$mtr_token" ] || no token ;;
-  esac
+  if [ -n "$mtr_push" ] || [ "$mtr_token" != "${mtr_token#+}" ]; then
+    await "${mtr_token#+}"
+  else
+    [ -f ".mtr/t.$mtr_token" ] || no token
+  fi
 fi
 mtr_dir=$mtr_dir${mtr_sub:+/$mtr_sub}
 enter "$mtr_dir"
