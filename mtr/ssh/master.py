@@ -27,7 +27,7 @@ from mtr.state import hold_lock, remove_file, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mtr.config.model import Secret
     from mtr.ssh.endpoint import Endpoint
@@ -117,9 +117,17 @@ def _is_own_socket(path: str) -> bool:
 
 
 def ensure_master(
-    endpoint: Endpoint, socket: str, password: Secret | None, environ: Mapping[str, str], *, may_prompt: bool
-) -> bool:
-    """Open the master of ``endpoint`` on ``socket`` unless one answers there; tell whether it was opened.
+    endpoint: Endpoint,
+    socket: str,
+    password: Secret | None,
+    environ: Mapping[str, str],
+    *,
+    may_prompt: bool,
+    learn: Callable[[], None],
+) -> None:
+    """Open the master of ``endpoint`` on ``socket`` unless one answers there; ``learn`` what its server takes.
+
+    Nobody else uses the master before that is known: a session that asks must not be refused for those that run.
 
     Raises:
         ConnectError: it could not be opened; the detail holds ssh's words.
@@ -127,14 +135,15 @@ def ensure_master(
     """
     with hold_lock(f"{socket}.lock"):
         pid = find_master(endpoint.client, socket, endpoint.destination, environ)
-        if pid is not None:
-            if load_record(socket) is None:
-                # Whoever opened it was killed before it could say so.
-                _record(endpoint, socket, pid)
-            return False
-        kill_master(socket)
-        _open(endpoint, socket, password, environ, may_prompt=may_prompt)
-        return True
+        if pid is None:
+            kill_master(socket)
+            _open(endpoint, socket, password, environ, may_prompt=may_prompt)
+        elif load_record(socket) is None:
+            # Whoever opened it was killed before it could say so.
+            _record(endpoint, socket, pid)
+        record = load_record(socket)
+        if record is None or not record.is_learnt:
+            learn()
 
 
 def _open(

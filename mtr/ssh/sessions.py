@@ -106,10 +106,9 @@ class Sessions:
         from mtr.config.passwords import load_password
 
         password = load_password(self.server, self._environ)
-        master.ensure_master(self.endpoint, self.socket, password, self._environ, may_prompt=self._may_prompt)
-        record = master.load_record(self.socket)
-        if record is None or not record.is_learnt:
-            self._learn()
+        master.ensure_master(
+            self.endpoint, self.socket, password, self._environ, may_prompt=self._may_prompt, learn=self._learn
+        )
 
     def _learn(self) -> None:
         """Learn once per master what the server takes, and that its login shell runs what it is given."""

@@ -218,6 +218,16 @@ is_there() {
   return 1
 }
 
+# Writes who holds the lock, and the tokens $1 of the pushes that are in the tree, the newest first.
+sign() {
+  mtr_i=0 mtr_line=$mtr_client
+  for mtr_o in $1; do
+    [ "$mtr_i" -lt 40 ] || break
+    mtr_i=$((mtr_i + 1)) mtr_line="$mtr_line $mtr_o"
+  done
+  printf '%s\n' "$$ $mtr_boot" "$mtr_line" >".mtr/busy.$mtr_run"
+}
+
 if ! is_there; then
   for mtr_o in $mtr_old; do
     if mv -- ".mtr/t.$mtr_o" ".mtr/busy.$mtr_run" 2>/dev/null; then
@@ -226,19 +236,14 @@ if ! is_there; then
     fi
   done
   [ -n "$mtr_claimed" ] || fail 4 'the tree there is not as this client left it'
-  # First line: who holds the lock, and since which boot; list.sh asks whether that process still lives. Second: the
-  # client, this token, and those that it has built on.
-  mtr_line=
-  { read -r mtr_line && read -r mtr_line; } <".mtr/busy.$mtr_run" || mtr_line=
-  case $mtr_line in "$mtr_client "*) mtr_line=${mtr_line#* } ;; *) mtr_line=${mtr_claimed#t.} ;; esac
-  mtr_i=0 mtr_of=$mtr_client\ $mtr_new
-  for mtr_o in $mtr_line; do
-    [ "$mtr_i" -lt 40 ] || break
-    mtr_i=$((mtr_i + 1)) mtr_of="$mtr_of $mtr_o"
-  done
+  # First line: who holds the lock, and since which boot; list.sh asks whether that process still lives. Second: whose
+  # tree it is, and the tokens of the pushes that are in it. This one counts among them only once it is in place.
+  mtr_of=
+  { read -r mtr_line && read -r mtr_of; } <".mtr/busy.$mtr_run" || mtr_of=
+  case $mtr_of in "$mtr_client "*) mtr_of=${mtr_of#* } ;; *) mtr_of=${mtr_claimed#t.} ;; esac
   mtr_boot=
   read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
-  printf '%s\n' "$$ $mtr_boot" "$mtr_of" >".mtr/busy.$mtr_run" || fail 1
+  sign "$mtr_of" || fail 1
   : >>".mtr/put.$mtr_client" || fail 1
   case $mtr_how in
     payload)
@@ -272,6 +277,7 @@ if ! is_there; then
     if [ "$mtr_how" = tar ] && is_fresh; then place_all; else run_plan place; fi
   fi
   clean
+  sign "$mtr_new $mtr_of" || fail 1
   mv -- ".mtr/busy.$mtr_run" ".mtr/t.$mtr_new" || fail 1
   if [ -n "$mtr_trash" ]; then prune_trash 2>/dev/null; fi
   [ "$mtr_count" = 0 ] || echo "mtr-trash $mtr_count"

@@ -71,8 +71,8 @@ def test_a_dry_run_shows_the_commands_and_runs_nothing(home: Home, project: Path
 
 
 def test_a_verb_refuses_an_option_that_it_does_not_take(home: Home, project: Path) -> None:
-    """``mtr --dry-run sync`` must not sync."""
-    done = home.run_mtr(["--dry-run", "sync"], project)
+    """``mtr --dry-run undo`` must not undo."""
+    done = home.run_mtr(["--dry-run", "undo"], project)
     assert done.returncode == 2
     assert b"takes no --dry-run" in done.stderr
     assert not home.remote(project).exists()
