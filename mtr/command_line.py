@@ -56,7 +56,7 @@ OPTIONS = (
     Option(("--no-sync",), "sync", "Run without syncing.", value=False),
     Option(("--tty",), "tty", "Use a terminal there even where stdin or stdout is none here.", value=True),
     Option(("--no-tty",), "tty", "Batch: stdout and stderr apart, nothing but the command's own bytes.", value=False),
-    Option(("--dry-run",), "dry_run", "Print the exact commands, secrets masked, and run nothing."),
+    Option(("--dry-run",), "dry_run", "Print what would be done, secrets masked, and do nothing."),
     Option(("-q", "--quiet"), "quiet", "No progress and no receipt."),
     Option(("-v", "--verbose"), "verbose", "Say on stderr what is done."),
     Option(("--version",), "version", "Print the version."),

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtr.config.remote_dir import load_machine_id
 from mtr.errors import EXIT_FAILURE, ConfigError, ProjectError
 
 TYPE_CHECKING = False
@@ -86,7 +87,6 @@ def make_route(
     Raises:
         MtrError: the project, the configuration or the login is wrong.
     """
-    from mtr.config.remote_dir import load_machine_id
     from mtr.route import save_route
     from mtr.ssh.connection import connect
 
@@ -202,17 +202,37 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     connection = plan_connection(target.server, environ)
     lines = [shlex.join(argv) for argv in connection.build_opening_argvs()]
     if invocation.sync:
-        from mtr.sync.plan import Plan
-        from mtr.sync.rsync import build_rsync_argv
-
-        _build_project(target, "")
-        lines.append(shlex.join(build_rsync_argv(Plan(target.project.root, target.remote_dir, ()), connection)))
+        lines += _describe_sync(target, connection, environ)
     lines.append(shlex.join(connection.build_foreground_argv(connection.build_call(command), tty=tty)))
     place = f"{target.remote_dir}/{target.subdir}".rstrip("/")
     lines.append(f"# on {target.server.name}, in {place}: {_render_words(command)}")
     lines += [f"# with {name}=***" for name in command.env]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
+
+
+_TRANSPORTS = {
+    "payload": "in the command's own session",
+    "tar": "as a stream over a session beside the command's",
+    "rsync": "by rsync, while a session holds the lock",
+}
+
+
+def _describe_sync(target: Target, connection: Connection, environ: Mapping[str, str]) -> list[str]:
+    """Return what a run would bring, and rsync's argv where that is how."""
+    from mtr.run import build_delivery
+    from mtr.sync.rsync import build_rsync_argv
+
+    delivery = build_delivery(build_route(target, connection, load_machine_id()), connection, environ)
+    if not delivery.is_known:
+        return ["# sync: asks the server what it has, and brings what differs"]
+    push = delivery.prepare(keep=False)
+    if push is None:
+        return ["# sync: nothing has changed; the server checks that in the command's own session"]
+    transport = delivery.choose_transport(push)
+    counts = f"{len(push.plan.upload)} to bring, {len(push.plan.delete)} to delete"
+    lines = [f"# sync: {counts}, {_TRANSPORTS[transport]}"]
+    return [*lines, shlex.join(build_rsync_argv(push.plan, connection))] if transport == "rsync" else lines
 
 
 def _render_words(command: Command) -> str:
@@ -228,7 +248,6 @@ class Remote:
 
     def sync(self) -> SyncResult:
         """Bring the project's files to the server."""
-        from mtr.config.remote_dir import load_machine_id
         from mtr.run import Errand, build_delivery
         from mtr.voice import Voice
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,17 +58,25 @@ def test_own_files_are_never_synced(home: Home, project: Path) -> None:
 
 
 def test_a_dry_run_shows_the_commands_and_runs_nothing(home: Home, project: Path) -> None:
-    """Ssh and rsync as they would be started; values of the environment masked; no connection, no file."""
+    """Ssh as it would be started, what would be brought and how; the environment masked; no connection, no file."""
     done = home.run_mtr(["--dry-run", "-e", "TOKEN=hunter2", "touch", "started"], project)
     assert done.returncode == 0
     lines = done.stdout.decode().splitlines()
     assert any(" -M -N -f " in line for line in lines)
-    assert any(line.startswith("rsync ") for line in lines)
+    assert "# sync: asks the server what it has, and brings what differs" in lines
     assert any("touch started" in line for line in lines)
     assert "# with TOKEN=***" in lines
     assert b"hunter2" not in done.stdout
     assert not home.masters()
     assert not home.remote(project).exists()
+    assert home.run_mtr(["true"], project).returncode == 0
+    for size, words in ((10, "in the command's own session"), (300_000, "a stream"), (20_000_000, "by rsync")):
+        (project / "new").write_bytes(os.urandom(size))
+        shown = home.run_mtr(["--dry-run", "true"], project).stdout.decode()
+        assert "1 to bring, 0 to delete" in shown
+        assert words in shown
+        assert ("\nrsync " in shown) is (size > 1_000_000)
+    assert not (home.remote(project) / "new").exists()
 
 
 def test_a_verb_refuses_an_option_that_it_does_not_take(home: Home, project: Path) -> None:
