@@ -1,6 +1,8 @@
 """Sync: which files belong to the project, and bringing them to the server.
 
-``patterns`` translates ignore patterns (pure); ``git`` lets git decide, ``walk`` decides where there is no
-git; ``ignore`` is the front of the three. ``scan`` looks at the files, ``plan`` says what to do (pure), and an
-engine behind ``base.BaseSyncer`` does it: ``rsync.RsyncSyncer``. Loading this package loads none of them.
+``ignore`` decides what belongs to it (``git`` lets git decide, ``walk`` and ``patterns`` where there is none, ``why``
+says why). ``manifest`` compares it with what was last brought, ``survey`` lists it anew; ``plan`` says what to do (pure),
+``delivery`` makes a push of it and brings it (``archive``, ``rsync_push``), ``compare`` where nothing is known of the
+server, ``seed`` for a new worktree. ``base`` and ``rsync`` are the engine that stands alone. Loading this package loads
+none of them.
 """

@@ -19,6 +19,7 @@ import time
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from zlib import crc32
 
+from mtr.errors import ProjectError
 from mtr.state import ensure_state_dir, hold_lock, remove_file, write_atomic
 
 TYPE_CHECKING = False
@@ -34,6 +35,9 @@ MARSHAL_VERSION = 4
 
 TICK_NS = 20_000_000
 """Kernels stamp files with a clock that moves every 1 to 10 ms; twice that is safe."""
+
+GONE = (FileNotFoundError, NotADirectoryError)
+"""What lstat says of a path that is not there; anything else (closed, a broken disk) says nothing about it."""
 
 _SPECIAL = frozenset("*?[]\\!# ")
 
@@ -86,7 +90,19 @@ class Tree:
         return tree
 
     def compare(self) -> Changes:
-        """Look at every file and directory; the current directory must be the project's root."""
+        """Look at every file and directory; the current directory must be the project's root.
+
+        Raises:
+            ProjectError: a directory is closed to this user; what is in it has not gone.
+        """
+        try:
+            return self._compare()
+        except OSError as error:
+            name = os.fsdecode(error.filename or b"")
+            hint = f"ls -ld {os.path.dirname(name) or '.'}"
+            raise ProjectError(f"cannot look at {name}: {error.strerror}", hint=hint) from error
+
+    def _compare(self) -> Changes:
         changes = Changes()
         changes.started_ns = time.time_ns()
         changes.rules_changed = self._includes_more() or any(
@@ -99,7 +115,7 @@ class Tree:
         ):
             try:
                 found = lstat(path)
-            except OSError:
+            except GONE:
                 changes.lost_folders.append(index)
                 continue
             if found.st_ctime_ns != ctime or found.st_ino != inode:
@@ -109,7 +125,7 @@ class Tree:
             index += 1
             try:
                 found = lstat(path)
-            except OSError:
+            except GONE:
                 changes.gone.append(index)
                 continue
             if found.st_ctime_ns != ctime or found.st_ino != inode or found.st_size != size:
@@ -298,7 +314,8 @@ class Manifest:
                 return
             _write(self.file, (new, tree.to_tuple()))
             pending = _read(f"{self.file}.pending")
-            if pending is not None and pending != self._pending:
+            last = self._pending[1][-1] if self._pending is not None else new
+            if pending is not None and pending[1][-1] != last:
                 # Somebody's later push builds on this one.
                 _write(f"{self.file}.pending", ([*pending[0], new], *pending[1:]))
             else:
