@@ -129,7 +129,7 @@ def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> G
         return GateRefused(
             f"{server_name}: pre_cmd {ended}; the command did not start",
             detail=f"pre_cmd: {command.pre_cmd}",
-            hint=f"mtr -s {server_name} --no-sync bash, and try it there",
+            hint="log in with ssh, and try it in that directory there",
         )
     if reason == "shell":
         hint = f"choose another `shell` for {server_name}"

@@ -29,12 +29,17 @@ class Voice:
     """Says things to the person at the terminal."""
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._quiet = quiet
         self._verbose = verbose
         self._is_terminal = os.isatty(2)
         self._interactive = not quiet and self._is_terminal and os.isatty(1)
         self._started_s = time.monotonic()
         self._drawn_s = 0.0
         self._drawn = False
+
+    def renew(self) -> Voice:
+        """Return a voice like this one for something that begins now."""
+        return Voice(quiet=self._quiet, verbose=self._verbose)
 
     def say(self, line: str) -> None:
         """Print one line that the user must see."""

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def undo(invocation: Invocation, server: str | None, directory: str | None, *, quiet: bool, verbose: bool) -> int:
     """Bring back what the last sync replaced or deleted on the server.
 
-    Prints the paths. What stands in their place now goes to the trash there, so that a second undo reverts the
-    first. Your files here stay as they are; the next sync leaves alone what it brought back until you edit it here.
+    Takes the newest sync that deleted something there, or replaced something that had changed there, and prints the
+    paths; once more takes the one before. What stands in their place now is kept in turn. Your files here stay as they
+    are; the next sync leaves alone what came back until you edit it here.
     """
     from mtr.run import open_line
     from mtr.sync.undo import undo as undo_push
@@ -31,8 +32,10 @@ def undo(invocation: Invocation, server: str | None, directory: str | None, *, q
     invocation.server = choose(server, invocation, "server")
     invocation.directory = choose(directory, invocation, "directory")
     route, line = open_line(invocation, os.environ, voice, may_prompt=is_interactive())
-    paths = undo_push(line, route.remote_dir)
+    when, paths = undo_push(line, route.remote_dir)
     for path in paths:
         click.echo(sanitize(path))
-    voice.say(f"brought back on {line.server_name}: {len(paths)}" if paths else "nothing to bring back")
+    files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
+    taken = f"{files} brought back on {line.server_name}, taken by the sync of {when}"
+    voice.say(taken if paths else "nothing to bring back")
     return 0

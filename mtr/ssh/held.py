@@ -61,8 +61,8 @@ class Held:
 
     def finish(self) -> tuple[Ended, list[bytes]]:
         """Read to the end; return how the session ended, and the rest of both streams."""
-        streams = read_all((self._out, self._err), 0.5, self._look)
         self._open = [descriptor for descriptor in self._open if descriptor == self._in]
+        streams = read_all((self._out, self._err), 0.5, self._look)
         return self._line.wait_for(self._session, self._started_s), [self._read + streams[0], streams[1]]
 
     def _look(self) -> None:

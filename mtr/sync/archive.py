@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 from mtr.errors import SyncError
 
@@ -38,7 +39,7 @@ def write_archive(
     sent: list[bytes] = []
     top = os.fsencode(root) + b"/"
     for folder in folders:
-        yield _build_header(b"./" + folder + b"/", b"5", 0, 0o755, 0)
+        yield _build_header(b"./" + folder + b"/", b"5", 0, 0o755, time.time_ns())
     for entry in entries:
         whole = _read_link(top, entry) if entry.kind == "symlink" else _read_small(top, entry)
         if whole is None:

@@ -21,6 +21,7 @@ from mtr.ssh.line import new_run_id
 from mtr.sync.delivery import Push, inside, is_folder, is_gone
 from mtr.sync.ignore import Rules
 from mtr.sync.plan import Plan
+from mtr.sync.seed import identify
 from mtr.sync.survey import survey_entries
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mtr.sync.delivery import Delivery
     from mtr.sync.manifest import Tree
     from mtr.sync.plan import Entry
+    from mtr.sync.seed import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ def settle(delivery: Delivery, *, full: bool = False) -> Push | None:
             return _go_on(delivery, listing)
         name = delivery.line.server_name
         delivery.line.says(f"the tree on {name} is not as this machine left it: comparing everything")
+        _warn_of_others(delivery, identify(delivery))
         tree, entries = survey_project(delivery)
         seeded = frozenset[bytes]()
     else:
@@ -299,7 +302,7 @@ def preview(delivery: Delivery, *, full: bool = False) -> Preview:
 
 def _look_on_both_sides(delivery: Delivery) -> tuple[Tree, tuple[Entry, ...], Listing, frozenset[bytes]]:
     """Survey the project and list the server, which take their time here and there, at once; seed a new worktree."""
-    from mtr.sync.seed import find_sibling, identify, save_identity, seed
+    from mtr.sync.seed import find_sibling, save_identity, seed
 
     is_new, identity = delivery.manifest.tree is None, identify(delivery)
     if is_new and find_sibling(delivery.manifest, identity) is not None:
@@ -317,7 +320,19 @@ def _look_on_both_sides(delivery: Delivery) -> tuple[Tree, tuple[Entry, ...], Li
             raise
         listing = finish_listing(delivery, held) or load_listing(delivery)
     save_identity(delivery.manifest, identity)
+    _warn_of_others(delivery, identity)
     return tree, entries, listing, seeded
+
+
+def _warn_of_others(delivery: Delivery, identity: Identity) -> None:
+    """Say which other checkout of this machine goes into the same directory there."""
+    from mtr.sync.seed import find_rivals
+
+    for root in find_rivals(delivery.manifest, identity):
+        delivery.line.says(
+            f"{root} goes into {identity.remote_dir} on {delivery.line.server_name} as well: "
+            "put {branch} into `remote_dir`, or leave it out, and each has its own"
+        )
 
 
 def _go_on(delivery: Delivery, listing: Listing) -> Push | None:

@@ -13,6 +13,7 @@ Builtin modules only, and values compared before any is built: a warm run does t
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 import time
@@ -36,7 +37,7 @@ MARSHAL_VERSION = 4
 TICK_NS = 20_000_000
 """Kernels stamp files with a clock that moves every 1 to 10 ms; twice that is safe."""
 
-GONE = (FileNotFoundError, NotADirectoryError)
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What lstat says of a path that is not there; anything else (closed, a broken disk) says nothing about it."""
 
 _SPECIAL = frozenset("*?[]\\!# ")
@@ -115,7 +116,9 @@ class Tree:
         ):
             try:
                 found = lstat(path)
-            except GONE:
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
                 changes.lost_folders.append(index)
                 continue
             if found.st_ctime_ns != ctime or found.st_ino != inode:
@@ -125,7 +128,9 @@ class Tree:
             index += 1
             try:
                 found = lstat(path)
-            except GONE:
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
                 changes.gone.append(index)
                 continue
             if found.st_ctime_ns != ctime or found.st_ino != inode or found.st_size != size:

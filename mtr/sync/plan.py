@@ -106,20 +106,23 @@ def build_plan(entries: Iterable[Entry], *, root: Path, remote_dir: str, warning
 def render_plan(plan: Plan, sent: Iterable[bytes]) -> str:
     """Return the calls that ``apply.sh`` carries out, as sh text; ``sent`` are the paths that travelled."""
     lines = list(render_calls("adopt", plan.adopt))
-    lines += render_calls("gone", [b"./" + path for path in plan.delete])
+    for folder, paths in _group(plan.delete).items():
+        lines += render_calls("gone", paths, folder)
     lines += render_calls("rmdirs", [b"./" + path for path in sorted(plan.rmdirs, reverse=True)])
     lines += render_calls("folders", [b"./" + path for path in plan.folders])
-    by_folder: dict[bytes, list[bytes]] = {}
-    for path in sent:
-        here = b"./" + path
-        folder = here.rpartition(b"/")[0]
-        if b"\n" in path:
-            lines.append(f"odd {_quote(folder)} {_quote(here)}\n")
-        else:
-            by_folder.setdefault(folder, []).append(here)
-    for folder, paths in by_folder.items():
-        lines += render_calls("put", paths, folder)
+    for folder, paths in _group(sent).items():
+        lines += [f"odd {_quote(folder)} {_quote(path)}\n" for path in paths if b"\n" in path]
+        lines += render_calls("put", [path for path in paths if b"\n" not in path], folder)
     return "".join(lines)
+
+
+def _group(paths: Iterable[bytes]) -> dict[bytes, list[bytes]]:
+    """Return ``paths`` by their directory, both as the server names them."""
+    found: dict[bytes, list[bytes]] = {}
+    for path in paths:
+        here = b"./" + path
+        found.setdefault(here.rpartition(b"/")[0], []).append(here)
+    return found
 
 
 def render_calls(call: str, words: Iterable[bytes], first: bytes | None = None) -> list[str]:

@@ -59,18 +59,34 @@ def find_sibling(manifest: Manifest, identity: Identity) -> tuple[Identity, Mani
     if not identity.repository:
         return None
     for file in _list_identities(Path(manifest.file).parent):
-        try:
-            other = Identity(*marshal.loads(file.read_bytes()))
-        except (OSError, ValueError, EOFError, TypeError):
+        other = _load(file)
+        if other is None or (other.repository, other.address) != (identity.repository, identity.address):
             continue
-        is_near = (other.repository, other.address) == (identity.repository, identity.address)
-        if not is_near or other.root == identity.root or other.remote_dir == identity.remote_dir:
+        if other.root == identity.root or other.remote_dir == identity.remote_dir:
             continue
         found = Manifest(str(file.with_suffix("")))
         found.load()
         if found.tree is not None and not found.uncertain:
             return other, found
     return None
+
+
+def find_rivals(manifest: Manifest, identity: Identity) -> list[str]:
+    """Return the roots of this machine's other projects that go into the same directory of the same server."""
+    rivals = []
+    for file in _list_identities(Path(manifest.file).parent):
+        other = _load(file)
+        is_same_place = other and (other.address, other.remote_dir) == (identity.address, identity.remote_dir)
+        if other and is_same_place and other.root != identity.root and os.path.isdir(other.root):
+            rivals.append(other.root)
+    return rivals
+
+
+def _load(file: Path) -> Identity | None:
+    try:
+        return Identity(*marshal.loads(file.read_bytes()))
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
 
 
 def _list_identities(folder: Path) -> list[Path]:

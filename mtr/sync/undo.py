@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from mtr.ssh.line import Line
 
 
-def undo(line: Line, remote_dir: str) -> tuple[str, ...]:
-    """Bring back what the last push took away in ``remote_dir``; return its paths, () if there is nothing.
+def undo(line: Line, remote_dir: str) -> tuple[str, tuple[str, ...]]:
+    """Bring back what the newest push that took something away had taken from ``remote_dir``.
+
+    Returns when that push was (UTC, for people) and the paths, () if there is nothing to bring back.
 
     What stands in the place of a path now goes to the trash in turn, so that an undo can be undone.
 
@@ -21,7 +23,7 @@ def undo(line: Line, remote_dir: str) -> tuple[str, ...]:
     """
     found = line.run_script("remote/undo.sh", [remote_dir, new_run_id()], timeout_s=600)
     if found.status == 3:
-        return ()
+        return "", ()
     lines = found.stdout.decode(errors="replace").split("\n")
     paths = tuple(text.removeprefix("mtr-back ") for text in lines if text.startswith("mtr-back "))
     if found.status == 5:
@@ -30,4 +32,12 @@ def undo(line: Line, remote_dir: str) -> tuple[str, ...]:
     if found.status != 0 or "mtr-done" not in lines:
         detail = found.stderr.decode(errors="replace")
         raise SyncError(f"{line.label}: only {len(paths)} paths could be brought back", detail=detail, hint="mtr undo")
-    return paths
+    started = next((text for text in lines if text.startswith("mtr-from ")), "").rpartition("/")[2].split("-")
+    return (_render_time(started[1]) if len(started) > 1 else ""), paths
+
+
+def _render_time(stamp: str) -> str:
+    """Return ``20261121T101500Z`` as people write it; anything else as it is."""
+    if len(stamp) != 16 or not stamp[:8].isdigit():
+        return stamp
+    return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]} UTC"

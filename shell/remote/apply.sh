@@ -106,17 +106,29 @@ find_theirs() {
     ".mtr/cur.$mtr_run" ".mtr/put.$mtr_client" >".mtr/theirs.$mtr_run" || fail 1
 }
 
-# Removed here: what is a directory now was made by somebody else.
+# Tells whether a file or a link stands at the path: what is a directory now was made by somebody else.
+is_file() { [ -L "$1" ] || { [ -e "$1" ] && [ ! -d "$1" ]; }; }
+
+# gone DIR PATH...: files of one directory that were removed here.
 gone() {
   [ "$mtr_phase" != record ] || return 0
+  mtr_to=$1
+  shift
   find_theirs "$@"
   while IFS= read -r mtr_line; do
-    mtr_p=${mtr_line#*|}
-    if [ -L "$mtr_p" ] || { stands "$mtr_p" && [ ! -d "$mtr_p" ]; }; then trash "$mtr_p" goes 1; fi
+    if is_file "${mtr_line#*|}"; then trash "${mtr_line#*|}" goes 1; fi
   done <".mtr/theirs.$mtr_run"
-  for mtr_p; do
-    if [ -L "$mtr_p" ] || { stands "$mtr_p" && [ ! -d "$mtr_p" ]; }; then trash "$mtr_p" goes 0; fi
+  mtr_left=$#
+  while [ "$mtr_left" -gt 0 ]; do
+    mtr_p=$1 mtr_left=$((mtr_left - 1))
+    shift
+    if is_file "$mtr_p"; then set -- "$@" "$mtr_p"; fi
   done
+  [ $# -gt 1 ] || { [ $# -eq 0 ] || trash "$1" goes 0; return 0; }
+  # The first makes the trash and the place in it, the others follow at once.
+  trash "$1" goes 0
+  shift
+  mv -f -- "$@" "$mtr_trash/$mtr_to/" || fail 1
 }
 
 # Directories that are gone here go if nothing is left in them.
@@ -133,6 +145,8 @@ keep_theirs() {
   find_theirs "$@"
   while IFS= read -r mtr_line; do
     mtr_p=${mtr_line#*|}
+    # The same content needs no keeping, whoever put it there.
+    if [ -f "$mtr_p" ] && [ ! -L "$mtr_p" ] && cmp -s -- ".mtr/in.$mtr_run/$mtr_p" "$mtr_p"; then continue; fi
     if stands "$mtr_p"; then trash "$mtr_p" stays 1; fi
   done <".mtr/theirs.$mtr_run"
 }

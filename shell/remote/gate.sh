@@ -39,6 +39,9 @@ mtr_home=$HOME
 mtr_no=$mtr_home/.mtr-no.$mtr_run
 mtr_env='' mtr_push=''
 exec 9>&2 2>/dev/null
+# Ctrl-C on a terminal before the command has started has a status too.
+trap 'exit 130' INT
+trap 'exit 131' QUIT
 
 no() {
   { printf '%s\n' "$@" >"$mtr_no"; } || printf 'mtr: %s\n' "$@" >&9

@@ -6,7 +6,7 @@
 #   DIR  the project's directory here; ~/ at its start means $HOME
 #   RUN  random id of this run
 #
-# Prints "mtr-back PATH" for each thing brought back, names with a newline shown with ?, then "mtr-done". What
+# Prints "mtr-from DIRECTORY", the trash it comes from, "mtr-back PATH" for each thing brought back, names with a newline shown with ?, then "mtr-done". What
 # stood in its place goes to a trash of its own, so that an undo can be undone. Leaves with 3 when there is nothing
 # to bring back, 5 when a push does not end.
 #
@@ -40,7 +40,10 @@ echo "$$ $mtr_boot" >".mtr/busy.$mtr_run"
 
 mtr_to=${mtr_from##*/}
 mtr_to=.mtr/trash/$((${mtr_to%%-*} + 1))-$(date -u +%Y%m%dT%H%M%SZ)-$mtr_run
-export mtr_from mtr_to
+mtr_newline='
+'
+export mtr_from mtr_to mtr_newline
+echo "mtr-from $mtr_from"
 # Each path of the trash: what stands in its place is kept, then it goes back.
 # shellcheck disable=SC2016  # expanded by the inner shell
 (cd -- "$mtr_from" && find . ! -type d -exec sh -c '
@@ -56,8 +59,12 @@ export mtr_from mtr_to
       fi
       p=${p%/*}
     done
-    mkdir -p -- "${f%/*}" && mv -- "$mtr_from/$f" "$f" || exit
-    printf "mtr-back %s\n" "$(printf %s "${f#./}" | tr "\n" "?")"
+    [ -d "${f%/*}" ] || mkdir -p -- "${f%/*}" || exit
+    mv -- "$mtr_from/$f" "$f" || exit
+    case $f in
+      *"$mtr_newline"*) printf "mtr-back %s\n" "$(printf %s "${f#./}" | tr "\n" "?")" ;;
+      *) printf "mtr-back %s\n" "${f#./}" ;;
+    esac
   done' mtr-undo {} +)
 mtr_s=$?
 if [ "$mtr_s" -eq 0 ]; then rm -rf -- "$mtr_from"; fi
