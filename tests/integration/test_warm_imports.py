@@ -24,7 +24,10 @@ STARTED = {
 BROUGHT = {"sync.archive"}
 """Besides those, for a push that rides in the command's own session."""
 
-BUILTIN = {"__future__", "_socket", "_struct", "struct", "select", "zlib", "marshal", "time", "fcntl", "binascii", "errno", "gc"}
+BUILTIN = {
+    "__future__", "_socket", "_struct", "binascii", "errno", "fcntl", "gc", "marshal", "select", "struct", "time",
+    "zlib",
+}  # fmt: skip
 """What may be loaded of Python, besides what the interpreter has loaded by itself."""
 
 START = f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); from mtr.warm import main; main()"
