@@ -15,9 +15,9 @@ import os
 from zlib import crc32
 
 from mtr.ssh.facts import Facts
-from mtr.state import ensure_state_dir, remove_file, write_atomic
+from mtr.state import ensure_state_dir, write_atomic
 from mtr.sync.delivery import Project
-from mtr.sync.manifest import MARSHAL_VERSION, read_signature
+from mtr.sync.manifest import MARSHAL_VERSION, read_signature, steady
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mtr.command_line import Invocation
 
 FORMAT = "route 1"
-AMBIENT = ("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "KRB5CCNAME", "SSH_AUTH_SOCK", "USER")
+AMBIENT = ("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "KRB5CCNAME", "SSH_AUTH_SOCK", "DISPLAY", "USER")
 
 
 class Route:
@@ -67,12 +67,12 @@ def load_route(invocation: Invocation, environ: Mapping[str, str]) -> Route | No
         if crc32(data[4:]) != int.from_bytes(data[:4], "big"):
             return None
         form, known, ambient, files, places, fields = marshal.loads(data[4:])
-    except (OSError, ValueError, EOFError, TypeError):
+        if form != FORMAT or known != identity or not _holds(ambient, files, places, environ):
+            return None
+        facts, project, rest = fields
+        return Route(Facts(**facts), project and Project(**project), **rest)
+    except (OSError, ValueError, EOFError, TypeError, KeyError):
         return None
-    if form != FORMAT or known != identity or not _holds(ambient, files, places, environ):
-        return None
-    facts, project, rest = fields
-    return Route(Facts(**facts), project and Project(**project), **rest)
 
 
 def _holds(
@@ -104,8 +104,9 @@ def save_route(
     files: Iterable[str],
     places: Iterable[str],
     variables: Iterable[str],
+    started_ns: int,
 ) -> None:
-    """Keep ``route`` for the next run like this one.
+    """Keep ``route`` for the next run like this one, unless a file has changed since ``started_ns``.
 
     It holds while ``files`` look as they do now, ``places`` are what they are, and ``variables`` have their values.
     """
@@ -118,14 +119,11 @@ def save_route(
     )
     known = {name: environ.get(name) for name in (*AMBIENT, *variables)}
     signatures = [(path, read_signature(path)) for path in files]
+    if any(found is not None and not steady(found[0], started_ns) for _, found in signatures):
+        return  # what was read of it may be another than what it is now
     inodes = [(path, read_inode(path)) for path in (*places, route.facts.socket)]
     data = marshal.dumps((FORMAT, identity, known, signatures, inodes, fields), MARSHAL_VERSION)
     write_atomic(_find_file(identity, environ, make=True), crc32(data).to_bytes(4, "big") + data)
-
-
-def drop_route(invocation: Invocation, environ: Mapping[str, str]) -> None:
-    """Forget the route of runs like this one."""
-    remove_file(_find_file(_identify(invocation, environ), environ))
 
 
 def _identify(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, str, bool]:

@@ -12,8 +12,8 @@ import time
 
 from mtr.errors import EXIT_FAILURE, GateRefused, MtrError, SyncError
 from mtr.route import Route, load_route
-from mtr.ssh.gate import Command
-from mtr.ssh.line import Line, new_run_id
+from mtr.ssh.gate import Command, new_run_id
+from mtr.ssh.line import Line
 from mtr.sync.delivery import Delivery, Push, TreeMoved, TreeRefused
 from mtr.sync.manifest import find_manifest
 from mtr.sync.result import SyncResult
@@ -210,6 +210,8 @@ class Errand:
         transport = delivery.choose_transport(push)
         command.token = push.new
         if transport == "payload":
+            # The gate holds the push's lock itself: list.sh finds its owner by this name.
+            command.run_id = push.run_id
             call = line.prepare_call(command, push.text)
             self._show(push)
             status = line.run_foreground(call, tty=self._tty, later=lambda: self._confirm_early(push))
@@ -240,9 +242,8 @@ class Errand:
 
     def _confirm_early(self, push: Push) -> None:
         """While a long command runs: store that its push has arrived, so that the next run does not send it again."""
-        project = self._delivery.project
-        found = self._line.run_script("remote/token.sh", [project.remote_dir, push.new], timeout_s=20)
-        if found.status == 0:
+        words = [self._delivery.project.remote_dir, push.new]
+        if self._line.try_script("remote/token.sh", words, timeout_s=20):
             self._delivery.confirm(push)
 
     def _stream_beside(self, push: Push, command: Command) -> None:

@@ -94,6 +94,15 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
         raise
 
 
+def read_log(path: str) -> str:
+    """Return what ssh has written to its log so far."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
 def remove_file(path: str) -> None:
     """Remove ``path`` if it is there."""
     try:

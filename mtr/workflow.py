@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,13 +91,14 @@ def make_route(
     from mtr.route import save_route
     from mtr.ssh.connection import connect
 
+    started_ns = time.time_ns()
     target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
     _ensure_shell(target.server)
     connection = connect(target.server, environ, may_prompt=may_prompt, says=voice.say)
     voice.detail(f"connected to {connection.label}")
     route = build_route(target, connection, load_machine_id())
     files, places, variables = _list_sources(target, connection, environ)
-    save_route(route, invocation, environ, files=files, places=places, variables=variables)
+    save_route(route, invocation, environ, files=files, places=places, variables=variables, started_ns=started_ns)
     return route, connection
 
 
@@ -173,8 +175,7 @@ def _list_sources(
 
 def build_command(target: Target, words: Sequence[str], env: Mapping[str, str]) -> Command:
     """Return the command of a run: one word is text for a shell, several are an argv."""
-    from mtr.ssh.gate import Command
-    from mtr.ssh.line import new_run_id
+    from mtr.ssh.gate import Command, new_run_id
 
     server = target.server
     _ensure_shell(server)
@@ -229,6 +230,8 @@ def _describe_sync(target: Target, connection: Connection, environ: Mapping[str,
     push = delivery.prepare(keep=False)
     if push is None:
         return ["# sync: nothing has changed; the server checks that in the command's own session"]
+    if connection.build_opening_argvs():
+        return [f"# sync: {len(push.plan.upload)} to bring, {len(push.plan.delete)} to delete, once connected"]
     transport = delivery.choose_transport(push)
     counts = f"{len(push.plan.upload)} to bring, {len(push.plan.delete)} to delete"
     lines = [f"# sync: {counts}, {_TRANSPORTS[transport]}"]

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from mtr.errors import ConnectionRefused, ConnectionTimeout, UnknownHost
 from mtr.ssh.diagnosis import build_prepare_error
 from mtr.ssh.endpoint import load_client, resolve_endpoint
-from mtr.ssh.line import Line, new_run_id
+from mtr.ssh.gate import new_run_id
+from mtr.ssh.line import Line
 from mtr.ssh.sessions import Sessions
 
 if TYPE_CHECKING:

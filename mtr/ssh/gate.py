@@ -95,3 +95,8 @@ def _build_line(command: Command, script: str, argv: tuple[str, ...], source: st
     place = (command.run_id, command.remote_dir, command.subdir)
     fixed = (*place, source, command.token, command.shell, command.pre_cmd, mode)
     return build_remote_command(f"mtr-{command.run_id}", script, (*fixed, *argv))
+
+
+def new_run_id() -> str:
+    """Return a fresh id of a run: 16 hexadecimal digits."""
+    return os.urandom(8).hex()

@@ -27,7 +27,8 @@ class Held:
             os.close(descriptor)
         os.set_blocking(self._in, False)
         self._open = [self._in, self._out, self._err]
-        self._read = b""
+        self._read = bytearray()
+        self._said = bytearray()
 
     def feed(self, feed: Callable[[Callable[[bytes], None]], None]) -> None:
         """Let ``feed`` write to the session's stdin, then end it; a session that reads no more ends it early."""
@@ -43,8 +44,16 @@ class Held:
             try:
                 data = data[os.write(self._in, data) :]
             except BlockingIOError:
-                if not is_ready(self._in, writing=True, timeout_s=0.5):
+                # The far side may wait as well, for somebody to read what it says.
+                self._drain()
+                if not is_ready(self._in, writing=True, timeout_s=0.1):
                     self._look()
+
+    def _drain(self) -> None:
+        """Take what the session has said so far."""
+        for descriptor, into in ((self._out, self._read), (self._err, self._said)):
+            while is_ready(descriptor, timeout_s=0) and (chunk := os.read(descriptor, 65536)):
+                into.extend(chunk)
 
     def read_line(self) -> str:
         """Return the next line of the session's stdout, "" at its end."""
@@ -56,14 +65,18 @@ class Held:
             if not chunk:
                 return ""
             self._read += chunk
-        line, _, self._read = self._read.partition(b"\n")
+        line, _, rest = self._read.partition(b"\n")
+        self._read = rest
         return line.decode(errors="replace")
 
     def finish(self) -> tuple[Ended, list[bytes]]:
         """Read to the end; return how the session ended, and the rest of both streams."""
         self._open = [descriptor for descriptor in self._open if descriptor == self._in]
         streams = read_all((self._out, self._err), 0.5, self._look)
-        return self._line.wait_for(self._session, self._started_s), [self._read + streams[0], streams[1]]
+        return self._line.wait_for(self._session, self._started_s), [
+            bytes(self._read) + streams[0],
+            bytes(self._said) + streams[1],
+        ]
 
     def _look(self) -> None:
         self._line.look_after(self._session, time.monotonic() - self._started_s)

@@ -18,14 +18,14 @@ import time
 
 from mtr.errors import ConnectionLost, GateRefused, MtrError
 from mtr.process.piped import Captured, open_input, read_all
-from mtr.process.signals import Interrupted
+from mtr.process.signals import Interrupted, signals_held
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 from mtr.ssh.foreground import LAST_WORDS_S, reset_terminal, run_foreground, stdio_restored
 from mtr.ssh.gate import Command, GateCall, build_gate_call
 from mtr.ssh.mux import Session
 from mtr.ssh.outcome import Ended, Outcome, parse_outcome
-from mtr.state import remove_file
+from mtr.state import read_log, remove_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,10 +89,7 @@ class Line:
         """
         failures = 0
         while True:
-            self._killed_wedged = False
             ended = once()
-            if self._killed_wedged:
-                ended = Ended(255, Outcome.NEVER_OPENED, ended.words)
             if ended.has_opened:
                 return ended
             failures = 0 if ended.outcome is Outcome.REFUSED else failures + 1
@@ -143,7 +140,9 @@ class Line:
         Raises:
             ConnectionLost: it was killed here.
         """
-        if status < 0 and not self._killed_wedged:
+        if status < 0 and "master session id" not in read_log(log) and self._killed_wedged:
+            return Ended(255, Outcome.NEVER_OPENED)
+        if status < 0:
             raise ConnectionLost(f"the ssh of this run was killed here by signal {-status}", hint="run it again")
         if status != 255 or not self.facts.tells_outcome:
             return Ended(status, Outcome.STATUS)
@@ -218,6 +217,24 @@ class Line:
 
         streams = read_all((out, err), 0.5, look)
         return self.wait_for(session, started_s), streams
+
+    def try_script(self, name: str, arguments: Sequence[str], *, timeout_s: float) -> bool:
+        """Run ``shell/NAME`` beside what runs, if that can be done without touching anything; tell whether it left 0.
+
+        Neither is a master opened for it nor is one ended that does not answer.
+        """
+        (source, unused), null = os.pipe(), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.close(unused)
+        command = build_remote_command("mtr-script", load_script(name), arguments)
+        session = self.open_session(command, (source, null, null))
+        os.close(source)
+        os.close(null)
+        end_s = time.monotonic() + timeout_s
+        while not session.is_over and (left_s := end_s - time.monotonic()) > 0:
+            session.wait_for_news(left_s)
+        session.close()
+        ended = session.end()
+        return ended.arrived and ended.status == 0
 
     def run_fed(self, command: str, feed: Callable[[Callable[[bytes], None]], None]) -> Captured:
         """Run one remote command line, whose stdin is what ``feed`` writes; return its status and output.
@@ -334,19 +351,24 @@ class Line:
         return ended.status
 
     def _run_in_batch(self, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None]) -> Ended:
+        session = None
         with stdio_restored(tty=False):
-            session = self.open_session(call.remote_command, (0, 1, 2), call.environ)
             try:
+                # A signal between the request and its handle would leave the command alone.
+                with signals_held():
+                    session = self.open_session(call.remote_command, (0, 1, 2), call.environ)
                 started_s = time.monotonic()
                 meanwhile()
                 if later is not _nothing:
                     self._wait_a_while(session, later)
                 return self.wait_for(session, started_s)
             except Interrupted as interrupted:
-                self._end_batch(session, call, interrupted.signum)
+                if session is not None:
+                    self._end_batch(session, call, interrupted.signum)
                 raise
             finally:
-                session.close()
+                if session is not None:
+                    session.close()
 
     def _wait_a_while(self, session: Session | SshSession, later: Callable[[], None]) -> None:
         """Call ``later`` if the session has opened and still runs after the time in which most commands end."""
@@ -422,17 +444,3 @@ LATER_S = 0.7
 
 def _nothing() -> None:
     pass
-
-
-def read_log(path: str) -> str:
-    """Return what ssh has written to its log so far."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
-
-
-def new_run_id() -> str:
-    """Return a fresh id of a run: 16 hexadecimal digits."""
-    return os.urandom(8).hex()

@@ -22,8 +22,7 @@ from dataclasses import asdict, dataclass
 from mtr.errors import ConnectionTimeout, MissingProgram, MtrError
 from mtr.ssh import options
 from mtr.ssh.diagnosis import build_connect_error
-from mtr.ssh.line import read_log
-from mtr.state import hold_lock, remove_file, write_atomic
+from mtr.state import hold_lock, read_log, remove_file, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

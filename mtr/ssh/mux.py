@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 VERSION = 4
-MAX_REQUEST_BYTES = 256 * 1024
-"""channels.c, CHANNEL_MUX_MAX_PACKET: the master closes the connection on anything longer."""
+ASK_TIMEOUT_S = 5.0
 
 _HELLO = 0x00000001
 _NEW_SESSION = 0x10000002
@@ -55,6 +54,8 @@ class Session:
         self._refused = False
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
+            # A master that has been stopped takes nothing from its socket.
+            self._socket.settimeout(ASK_TIMEOUT_S)
             self._socket.connect(socket)
             self._send(pack(">II", _HELLO, VERSION))
             self._send(_build_request(command, environ, forward_agent=forward_agent))
@@ -63,7 +64,7 @@ class Session:
                 self._socket.sendmsg([b"\0"], [rights])
         except OSError as error:
             # Nothing was asked for in full, so nothing runs.
-            self._words = f"{socket}: {error.strerror}"
+            self._words = f"{socket}: {error.strerror or error}"
             self.close()
 
     def _send(self, message: bytes) -> None:

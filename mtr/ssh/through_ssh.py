@@ -7,8 +7,7 @@ import os
 import time
 
 from mtr.process.spawn import is_ended, start_piped, wait_for
-from mtr.ssh.line import read_log
-from mtr.state import remove_file
+from mtr.state import read_log, remove_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

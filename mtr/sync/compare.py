@@ -17,7 +17,7 @@ from mtr.errors import RsyncMissing, SyncError
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 from mtr.ssh.diagnosis import build_prepare_error
-from mtr.ssh.line import new_run_id
+from mtr.ssh.gate import new_run_id
 from mtr.sync.delivery import Push, inside, is_folder, is_gone
 from mtr.sync.ignore import Rules
 from mtr.sync.plan import Plan
@@ -111,7 +111,10 @@ def parse_listing(output: bytes) -> Listing:
     facts = {line[0]: line[-1].decode() for line in words}
     if b"mtr-token" not in facts:
         raise SyncError("the server did not say what its tree is", detail=output[:500].decode(errors="replace"))
-    paths = _parse_paths(zlib.decompress(packed, wbits=31)) if is_listed else None
+    try:
+        paths = _parse_paths(zlib.decompress(packed, wbits=31)) if is_listed else None
+    except zlib.error as error:
+        raise SyncError("the server's list of files is cut", hint="run it again") from error
     if b"mtr-unlisted" in facts:
         paths = {}  # a bare server: everything is brought, and what stands there is kept
     return Listing(facts[b"mtr-token"], b"mtr-rsync" in facts, paths, b"mtr-record" in facts)

@@ -22,8 +22,7 @@ from zlib import compressobj
 from mtr.errors import ProjectError, SyncError
 from mtr.quoting import build_remote_command, quote_all, quote_posix
 from mtr.scripts import load_script
-from mtr.ssh.gate import VARIABLE_BYTES
-from mtr.ssh.line import new_run_id
+from mtr.ssh.gate import VARIABLE_BYTES, new_run_id
 from mtr.sync.plan import Entry, Plan, render_plan
 
 TYPE_CHECKING = False
@@ -69,7 +68,7 @@ class Project:
 class Push:
     """What is to be brought: a plan, the tokens it builds on, the tree that it makes, and its own token and run."""
 
-    __slots__ = ("archive", "new", "old", "plan", "run_id", "sent_bytes", "sent_files", "text", "tree")
+    __slots__ = ("new", "old", "plan", "run_id", "sent_bytes", "sent_files", "text", "tree")
 
     def __init__(self, plan: Plan, old: list[str], tree: Tree) -> None:
         self.plan = plan
@@ -78,7 +77,6 @@ class Push:
         self.new = new_run_id()
         self.run_id = new_run_id()
         self.text = ""
-        self.archive = b""
         self.sent_bytes = 0
         self.sent_files = 0
 
@@ -285,6 +283,7 @@ class Delivery:
         command = build_remote_command(f"mtr-{push.run_id}", script, ())
 
         def feed(write: Callable[[bytes], None]) -> None:
+            push.sent_bytes = 0
             for piece in self._write_archive(push, inside=True):
                 write(piece)
                 push.sent_bytes += len(piece)

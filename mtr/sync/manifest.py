@@ -280,7 +280,10 @@ class Manifest:
         state = _read(self.file)
         if state is None:
             return
-        self.token, self.tree = state[0], Tree.from_tuple(state[1])
+        try:
+            self.token, self.tree = state[0], Tree.from_tuple(state[1])
+        except ValueError:
+            return  # of another version of mtr
         self._bases = [self.token]
         pending = _read(f"{self.file}.pending")
         if pending is not None and self.token in pending[0]:
@@ -328,11 +331,6 @@ class Manifest:
         self.token, self.tree = new, tree
         self.tokens, self._bases = [new], [new]
         self.runs, self.uncertain, self._pending = [], [], None
-
-    def forget(self) -> None:
-        """Remove what is stored: the next sync compares everything."""
-        for suffix in (".pending", ""):
-            remove_file(self.file + suffix)
 
 
 def find_manifest(root: str, address: str, remote_dir: str, environ: Mapping[str, str]) -> Manifest:

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtr.ssh.line import new_run_id
+from mtr.ssh.gate import new_run_id
 from mtr.state import write_atomic
 from mtr.sync import git
 from mtr.sync.manifest import Manifest

@@ -155,7 +155,10 @@ def refresh(tree: Tree, changes: Changes, root: Path, rules: Rules) -> Tree:
     if any(gone) or (new and not tree.is_plain):
         return survey(root, rules)
     for index in changes.changed:
-        tree.note(index, changes.started_ns)
+        try:
+            tree.note(index, changes.started_ns)
+        except OSError:
+            changes.gone.append(index)  # it went this moment
     added = _list_new(new, root, rules) if new else []
     tree.warnings = describe_specials(path for path in new if not path.endswith(b"/"))
     _drop(tree, changes)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mtr.errors import SyncError
-from mtr.ssh.line import new_run_id
+from mtr.quoting import build_remote_command
+from mtr.scripts import load_script
+from mtr.ssh.gate import new_run_id
 
 if TYPE_CHECKING:
     from mtr.ssh.line import Line
@@ -21,7 +23,10 @@ def undo(line: Line, remote_dir: str) -> tuple[str, tuple[str, ...]]:
     Raises:
         SyncError: not all of it could be brought back.
     """
-    found = line.run_script("remote/undo.sh", [remote_dir, new_run_id()], timeout_s=600)
+    run_id = new_run_id()
+    # Under this name list.sh finds the owner of the lock.
+    command = build_remote_command(f"mtr-{run_id}", load_script("remote/undo.sh"), [remote_dir, run_id])
+    found = line.run_captured(command, timeout_s=600)
     if found.status == 3:
         return "", ()
     lines = found.stdout.decode(errors="replace").split("\n")

@@ -204,11 +204,8 @@ is_fresh() {
 
 # A fresh directory takes all that has arrived at once.
 place_all() {
-  set --
-  for mtr_p in ".mtr/in.$mtr_run"/* ".mtr/in.$mtr_run"/.[!.]* ".mtr/in.$mtr_run"/..?*; do
-    if [ "$mtr_p" != ".mtr/in.$mtr_run/.mtr" ] && stands "$mtr_p"; then set -- "$@" "$mtr_p"; fi
-  done
-  [ $# -eq 0 ] || mv -- "$@" . || fail 1
+  # shellcheck disable=SC2016  # expanded by the inner shell
+  find ".mtr/in.$mtr_run" -mindepth 1 -maxdepth 1 ! -name .mtr -exec sh -c 'mv -- "$@" .' mtr-place {} + || fail 1
   case $mtr_stat in
     c) find . -path ./.mtr -prune -o ! -type d -exec env LC_ALL=C TZ=UTC0 stat -c '%i:%s:%z|%n' -- {} + ;;
     f) find . -path ./.mtr -prune -o ! -type d -exec env LC_ALL=C TZ=UTC0 stat -f '%i:%z:%Fc|%N' -- {} + ;;
@@ -254,7 +251,11 @@ if ! is_there; then
   # tree it is, and the tokens of the pushes that are in it. This one counts among them only once it is in place.
   mtr_of=
   { read -r mtr_line && read -r mtr_of; } <".mtr/busy.$mtr_run" || mtr_of=
-  case $mtr_of in "$mtr_client "*) mtr_of=${mtr_of#* } ;; *) mtr_of=${mtr_claimed#t.} ;; esac
+  case $mtr_of in
+    "$mtr_client "*) mtr_of=${mtr_of#* } ;;
+    '') mtr_of=${mtr_claimed#t.} ;;
+    *) mtr_of= ;;
+  esac
   mtr_boot=
   read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
   sign "$mtr_of" || fail 1
@@ -277,8 +278,8 @@ if ! is_there; then
       read -r mtr_line || fail 1 'the plan did not arrive'
       head -c "$mtr_line" >"$mtr_list" || fail 1
       [ "$(wc -c <"$mtr_list")" -eq "$mtr_line" ] || fail 1 'the plan did not arrive'
-      run_plan check
       mtr_begun=yes
+      run_plan check
       echo "mtr-ready $PWD"
       if ! read -r mtr_line || [ "$mtr_line" != 'done' ]; then fail 1 'the files did not all arrive'; fi
       run_plan record

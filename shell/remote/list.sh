@@ -63,11 +63,11 @@ if [ "$mtr_how" != look ]; then
       [ -f "$mtr_f" ] || continue
       mtr_busy=yes
       if is_alive "$mtr_f"; then continue; fi
-      if [ "$mtr_dead" = "$mtr_f" ]; then
+      if [ "$mtr_dead" != "${mtr_dead#* "$mtr_f" }" ]; then
         # What is in it can be told by nobody but the client that this run was of.
-        : >"$mtr_f" && mv "$mtr_f" ".mtr/t.${mtr_f#.mtr/busy.}" 2>/dev/null && mtr_dead=
+        : >"$mtr_f" && mv "$mtr_f" ".mtr/t.${mtr_f#.mtr/busy.}" 2>/dev/null
       else
-        mtr_dead=$mtr_f
+        mtr_dead="$mtr_dead $mtr_f "
       fi
     done
     if [ -z "$mtr_busy" ]; then

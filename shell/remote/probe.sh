@@ -7,13 +7,16 @@
 echo "mtr-probe start 1"
 [ "${LC_MTR_PROBE-}" != 1 ] || echo "mtr-probe payload LC_MTR"
 [ "${XMODIFIERS-}" != mtr-probe ] || echo "mtr-probe payload XMODIFIERS"
-# What a push can use: the kind of stat (c: GNU and busybox, f: BSD), and the programs that unpack an archive.
-if stat -c %i . >/dev/null 2>&1; then
-  echo "mtr-probe stat c"
-elif stat -f %i . >/dev/null 2>&1; then
-  echo "mtr-probe stat f"
+# What a push can use: the kind of stat (c: GNU and busybox, f: BSD), and the programs that unpack an archive. Without
+# awk nothing can be looked up in what stat says.
+if command -v awk >/dev/null; then
+  if stat -c %i . >/dev/null 2>&1; then
+    echo "mtr-probe stat c"
+  elif stat -f %i . >/dev/null 2>&1; then
+    echo "mtr-probe stat f"
+  fi
 fi
-if command -v tar >/dev/null && command -v gzip >/dev/null && command -v awk >/dev/null; then
+if command -v tar >/dev/null && command -v gzip >/dev/null; then
   echo "mtr-probe archive tar"
   if command -v base64 >/dev/null; then echo "mtr-probe archive64 yes"; fi
 fi

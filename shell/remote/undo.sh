@@ -16,12 +16,7 @@
 mtr_dir=$1 mtr_run=$2
 case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
 cd -- "$mtr_dir" || exit 3
-mtr_from=
-for mtr_f in .mtr/trash/*; do
-  [ ! -d "$mtr_f" ] || mtr_from=$mtr_f
-done
-[ -n "$mtr_from" ] || exit 3
-
+[ -d .mtr/trash ] || exit 3
 mtr_boot=
 read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
 mtr_token='' mtr_i=0
@@ -36,7 +31,18 @@ while [ -z "$mtr_token" ]; do
   [ -n "$mtr_token" ] || [ "$mtr_i" -lt 100 ] || exit 5
   [ -n "$mtr_token" ] || sleep 0.1 2>/dev/null || sleep 1
 done
-echo "$$ $mtr_boot" >".mtr/busy.$mtr_run"
+mtr_of=
+# shellcheck disable=SC2034  # the first line is about to be another
+{ read -r mtr_line && read -r mtr_of; } <".mtr/busy.$mtr_run" || mtr_of=
+printf '%s\n' "$$ $mtr_boot" "$mtr_of" >".mtr/busy.$mtr_run"
+mtr_from=
+for mtr_f in .mtr/trash/*; do
+  [ ! -d "$mtr_f" ] || mtr_from=$mtr_f
+done
+if [ -z "$mtr_from" ]; then
+  mv -- ".mtr/busy.$mtr_run" "$mtr_token"
+  exit 3
+fi
 
 mtr_to=${mtr_from##*/}
 mtr_to=.mtr/trash/$((${mtr_to%%-*} + 1))-$(date -u +%Y%m%dT%H%M%SZ)-$mtr_run
