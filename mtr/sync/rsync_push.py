@@ -64,6 +64,8 @@ def _carry(
         said = held.read_line()
     if said.startswith("mtr-ready "):
         own = f"{said[10:]}/.mtr"
+        # Where the lock is held, whatever rc files make of HOME or the directory of rsync's own session.
+        push.plan.remote_dir = said[10:]
         places = (f"--partial-dir={own}/partial", f"--temp-dir={own}/in.{push.run_id}", "--ignore-times")
         # A plan is carried out without making the directory: the session that holds the lock is in it.
         syncer = RsyncSyncer(delivery.line, on_progress=on_progress, extra=places)  # type: ignore[arg-type]

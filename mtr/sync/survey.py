@@ -93,7 +93,8 @@ def _watch(tree: Tree, root: Path, rules: Rules, folders: set[bytes], started_ns
                 else:
                     queue.append(path)
                     seen.add(path)
-            elif not is_folder and path not in files:
+            elif not is_folder and path not in files and _is_old(path, started_ns):
+                # What was made while git was being asked has not been decided about.
                 left_out.append(name)
             if name in RULE_NAMES[:2]:
                 tree.rule_files.append(_sign(os.fsdecode(path), started_ns))
@@ -104,6 +105,13 @@ def _watch(tree: Tree, root: Path, rules: Rules, folders: set[bytes], started_ns
             tree.ignored[here] = tuple(left_out)
         if not names and folder and folder not in with_files:
             tree.empty.append(folder)
+
+
+def _is_old(path: bytes, started_ns: int) -> bool:
+    try:
+        return steady(os.lstat(path).st_ctime_ns, started_ns) != 0
+    except OSError:
+        return False
 
 
 def _look_at(folder: bytes, started_ns: int) -> tuple[int, int] | None:
@@ -160,6 +168,8 @@ def refresh(tree: Tree, changes: Changes, root: Path, rules: Rules) -> Tree:
         except OSError:
             changes.gone.append(index)  # it went this moment
     added = _list_new(new, root, rules) if new else []
+    if added is None:
+        return survey(root, rules)
     tree.warnings = describe_specials(path for path in new if not path.endswith(b"/"))
     _drop(tree, changes)
     for entry in added:
@@ -182,13 +192,14 @@ def _keep_index(tree: Tree, root: Path, started_ns: int) -> bool:
     return True
 
 
-def _list_new(new: list[bytes], root: Path, rules: Rules) -> list[Entry]:
+def _list_new(new: list[bytes], root: Path, rules: Rules) -> list[Entry] | None:
+    """Return what git lists of ``new``; None where a repository has come with it, which is listed by its own rules."""
     top = os.fsencode(root)
     asked = [path.rstrip(b"/") for path in new]
     found = git.list_work_tree(
         git.find_work_tree(top), build_patterns(rules), respect_gitignore=rules.respect_gitignore, paths=asked
     )
-    return scan_paths(top, found.files)
+    return None if found.nested else scan_paths(top, found.files)
 
 
 def _drop(tree: Tree, changes: Changes) -> None:

@@ -244,3 +244,16 @@ def test_an_empty_project_is_no_deletion_of_everything(home: Home) -> None:
     assert (done.returncode, done.stdout) == (125, b"")
     assert b"is empty" in done.stderr
     assert (home.remote(project) / "a.txt").exists()
+
+
+def test_a_repository_that_appears_inside_is_brought(home: Home, project: Path) -> None:
+    """A clone made between two runs is listed by its own rules, now and later."""
+    assert home.run_mtr(["true"], project).returncode == 0
+    settle_clock()
+    (project / "lib").mkdir()
+    home.git(project / "lib", "init", "-q")
+    (project / "lib" / "inner.py").write_text("1")
+    settle_clock()
+    assert home.run_mtr(["cat", "lib/inner.py"], project).stdout == b"1"
+    edit(project / "lib" / "inner.py", "22")
+    assert home.run_mtr(["cat", "lib/inner.py"], project).stdout == b"22"
