@@ -5,6 +5,7 @@ What a run does before it is warm, and the public API for scripts and notebooks.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -98,7 +99,8 @@ def make_route(
     voice.detail(f"connected to {connection.label}")
     route = build_route(target, connection, load_machine_id())
     files, places, variables = _list_sources(target, connection, environ)
-    save_route(route, invocation, environ, files=files, places=places, variables=variables, started_ns=started_ns)
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs the next run its time, and no more
+        save_route(route, invocation, environ, files=files, places=places, variables=variables, started_ns=started_ns)
     return route, connection
 
 

@@ -171,6 +171,9 @@ def find_rule_files(tree: WorkTree) -> tuple[list[str], list[str]]:
         name, _, value = setting.partition(b"\n")
         if name.lower() == b"core.excludesfile":
             found.append(os.path.expanduser(os.fsdecode(value)))
+        if name.lower().startswith(b"include") and name.lower().endswith(b".path"):
+            # It need not be there yet.
+            found.append(os.path.join(os.path.dirname(os.fsdecode(origin[5:])), os.path.expanduser(os.fsdecode(value))))
     # Rules above the project count as well, up to the top of the work tree.
     levels = len(tree.prefix.split(b"/")) if tree.prefix else 0
     found += ["../" * level + ".gitignore" for level in range(1, levels + 1)]

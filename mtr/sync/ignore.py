@@ -183,7 +183,27 @@ def _describe_specials(top: bytes, rules: Rules, paths: Iterable[bytes]) -> list
 
 
 def match_ignored(root: Path, paths: Iterable[bytes], rules: Rules) -> set[bytes]:
-    """Return those of ``paths`` that the rules leave out, whether or not they are there."""
-    top = os.fsencode(root)
+    """Return those of ``paths`` that the rules leave out, whether or not they are there: mtr's own, or git's."""
+    top, paths = os.fsencode(root), set(paths)
     matcher = walk.Matcher(top, build_patterns(rules), respect_gitignore=rules.respect_gitignore)
-    return {path for path in paths if matcher.is_ignored(path)}
+    ignored = {path for path in paths if matcher.is_ignored(path)}
+    if not rules.respect_gitignore:
+        return ignored
+    asked = [path for path in paths - ignored if not _is_beyond_git(top, path)]
+    try:
+        lines = git.find_ignore_lines(git.find_work_tree(top), asked)
+    except (MissingProgram, git.GitFailed):
+        return ignored
+    found = zip(asked, lines, strict=True)
+    return ignored | {path for path, line in found if line is not None and not line[2].startswith(b"!")}
+
+
+def _is_beyond_git(top: bytes, path: bytes) -> bool:
+    """Tell whether ``path`` lies behind a symbolic link or in a repository of its own: git refuses to judge those."""
+    folder = path.rpartition(b"/")[0]
+    while folder:
+        place = os.path.join(top, folder)
+        if os.path.islink(place) or os.path.lexists(os.path.join(place, walk.GIT)):
+            return True
+        folder = folder.rpartition(b"/")[0]
+    return False

@@ -37,6 +37,9 @@ MARSHAL_VERSION = 4
 TICK_NS = 20_000_000
 """Kernels stamp files with a clock that moves every 1 to 10 ms; twice that is safe."""
 
+COARSE_TICK_NS = 2_000_000_000
+"""A time of whole seconds comes from a file system that knows no others (or, as FAT, every second one)."""
+
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 """What lstat says of a path that is not there; anything else (closed, a broken disk) says nothing about it."""
 
@@ -233,7 +236,8 @@ class Changes:
 
 def steady(ctime_ns: int, started_ns: int) -> int:
     """Return ``ctime_ns``, or 0 if the file could change once more without it changing."""
-    return ctime_ns if ctime_ns < started_ns - TICK_NS else 0
+    tick_ns = TICK_NS if ctime_ns % 1_000_000_000 else COARSE_TICK_NS
+    return ctime_ns if ctime_ns < started_ns - tick_ns else 0
 
 
 def read_signature(path: str) -> Signature:

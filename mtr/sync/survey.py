@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from stat import S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING
 
 from mtr.errors import MissingProgram
@@ -93,8 +94,7 @@ def _watch(tree: Tree, root: Path, rules: Rules, folders: set[bytes], started_ns
                 else:
                     queue.append(path)
                     seen.add(path)
-            elif not is_folder and path not in files and _is_old(path, started_ns):
-                # What was made while git was being asked has not been decided about.
+            elif not is_folder and path not in files and _is_decided(path, started_ns):
                 left_out.append(name)
             if name in RULE_NAMES[:2]:
                 tree.rule_files.append(_sign(os.fsdecode(path), started_ns))
@@ -107,11 +107,13 @@ def _watch(tree: Tree, root: Path, rules: Rules, folders: set[bytes], started_ns
             tree.empty.append(folder)
 
 
-def _is_old(path: bytes, started_ns: int) -> bool:
+def _is_decided(path: bytes, started_ns: int) -> bool:
+    """Tell whether a rule has left ``path`` out: not what was made while git was asked, and not what is no file now."""
     try:
-        return steady(os.lstat(path).st_ctime_ns, started_ns) != 0
+        found = os.lstat(path)
     except OSError:
         return False
+    return steady(found.st_ctime_ns, started_ns) != 0 and (S_ISREG(found.st_mode) or S_ISLNK(found.st_mode))
 
 
 def _look_at(folder: bytes, started_ns: int) -> tuple[int, int] | None:

@@ -32,6 +32,7 @@
 #    that gives the token back; after it, list.sh of the next run finds the lock of somebody who has gone.
 
 mtr_how=$1 mtr_dir=$2 mtr_run=$3 mtr_new=$4 mtr_old=$5 mtr_client=$6 mtr_stat=$7
+unset TAR_OPTIONS GZIP
 mtr_claimed='' mtr_begun='' mtr_trash='' mtr_count=0
 
 fail() {
@@ -99,10 +100,10 @@ adopt() { [ "$mtr_phase" = record ] || printf '%s\n' "$@" >>".mtr/put.$mtr_clien
 
 # Writes those of the paths on which something stands that is not what this client put there, as lines of the record.
 find_theirs() {
-  : >".mtr/theirs.$mtr_run"
-  st "$@" >".mtr/cur.$mtr_run"
-  [ -s ".mtr/cur.$mtr_run" ] || return 0
-  awk 'FNR == NR { c[$0]; next } { delete c[$0] } END { for (k in c) print k }' \
+  : >".mtr/theirs.$mtr_run" || fail 1
+  # The last, empty line says that all of it was written: on a full disk nothing may pass for "nothing stands there".
+  { st "$@" || :; echo; } >".mtr/cur.$mtr_run" || fail 1
+  awk 'FNR == NR { if ($0 != "") c[$0]; next } { delete c[$0] } END { for (k in c) print k }' \
     ".mtr/cur.$mtr_run" ".mtr/put.$mtr_client" >".mtr/theirs.$mtr_run" || fail 1
 }
 
@@ -162,7 +163,7 @@ put() {
   if [ "$mtr_phase" = place ]; then
     (cd -- ".mtr/in.$mtr_run" && mv -f -- "$@" "$mtr_root/$mtr_to/") || fail 1
   fi
-  if [ "$mtr_phase" != check ]; then st "$@" >>".mtr/put.$mtr_client"; fi
+  if [ "$mtr_phase" != check ]; then st "$@" >>".mtr/put.$mtr_client" || :; fi
 }
 
 # odd DIR PATH: a file with a name that no line of the record can hold.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,27 @@ def test_deletes_by_choice(home: Home, mode: str, left: bool) -> None:
     assert (remote / "a.txt").exists() is left
     assert (remote / "theirs").exists() is (mode != "mirror")
     assert (remote / "out.log").exists()
+
+
+def test_mirror_spares_what_git_leaves_out(home: Home) -> None:
+    """Rules outside of the tree count as well: git's own file for this checkout, which nobody commits."""
+    project = home.make_project("mirror-exclude", delete="mirror")
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    (project / ".git" / "info" / "exclude").write_text("results/\n")
+    assert home.run_mtr(["mkdir results && touch results/1 stray"], project).returncode == 0
+    settle_clock()
+    edit(project / "a.txt", "again")
+    assert home.run_mtr(["ls . results"], project).stdout == b".:\na.txt\nresults\nsrc\n\nresults:\n1\n"
+
+
+def test_a_file_in_the_place_of_a_pipe_is_brought(home: Home, project: Path) -> None:
+    """A FIFO is no rule's choice: what takes its name is a new file."""
+    os.mkfifo(project / "pipe")
+    settle_clock()
+    assert b"pipe is a FIFO: not synced" in home.run_mtr(["true"], project).stderr
+    (project / "pipe").unlink()
+    edit(project / "pipe", "a file\n")
+    assert home.run_mtr(["cat", "pipe"], project).stdout == b"a file\n"
 
 
 def test_an_ignored_file_stays_on_the_server(home: Home, project: Path) -> None:

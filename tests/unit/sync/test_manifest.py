@@ -178,3 +178,11 @@ def test_who_has_not_seen_the_last_push_starts_over(project: Path, tmp_path: Pat
     assert one.begin("t2", "r2", [b"a"])
     assert not other.begin("t3", "r3", [b"b"])
     assert load(file).tokens == ["t1", "t2"]
+
+
+def test_a_time_of_whole_seconds_is_believed_two_seconds_later() -> None:
+    """Such a time comes from a file system without finer ones, where much happens within one tick."""
+    written_ns = 1_700_000_000 * 1_000_000_000
+    assert module.steady(written_ns, written_ns + 1_900_000_000) == 0
+    assert module.steady(written_ns, written_ns + 2_100_000_000) == written_ns
+    assert module.steady(written_ns + 1, written_ns + 100_000_000) == written_ns + 1
