@@ -75,7 +75,7 @@ def open_line(
         from mtr.workflow import make_route
 
         _, other = make_route(invocation, environ, voice, may_prompt=may_prompt)
-        other.sessions.recover(line, ended, failures)
+        other.recover(line, ended, failures)
 
     return route, Line(route.facts, environ, recover=recover, says=voice.say)
 
@@ -263,18 +263,27 @@ class Errand:
                 raise TreeRefused("the tree there is not as this machine left it")
             return self._build_result(None)
         self._begin(push)
-        self._carry(push, "rsync" if delivery.choose_transport(push) == "rsync" else "tar")
+        transport = delivery.choose_transport(push)
+        self._carry(push, "tar" if transport == "payload" else transport)
         return self._build_result(push)
 
     def _carry(self, push: Push, transport: str) -> None:
         """Bring ``push`` over sessions of its own, and store that it has arrived."""
         delivery = self._delivery
+
+        def show(count: int) -> None:
+            self._voice.show_count(count, push.plan.bytes_total)
+
         if transport == "rsync":
             from mtr.sync.rsync_push import push_by_rsync
 
             push_by_rsync(delivery, push, self._voice.show_progress)
+        elif transport == "sftp":
+            from mtr.sync.sftp_push import push_by_sftp
+
+            push_by_sftp(delivery, push, show)
         else:
-            delivery.stream(push, lambda count: self._voice.show_count(count, push.plan.bytes_total))
+            delivery.stream(push, show)
         delivery.confirm(push)
         self._show(push)
 

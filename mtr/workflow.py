@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mtr.config.project import Project
     from mtr.process.captured import Captured
     from mtr.route import Route
-    from mtr.ssh.connection import Connection
+    from mtr.ssh.base import BaseConnection
     from mtr.ssh.gate import Command
     from mtr.sync.delivery import Project as SyncedProject
     from mtr.sync.result import SyncResult
@@ -83,7 +83,7 @@ def _find_directory() -> str:
 
 def make_route(
     invocation: Invocation, environ: Mapping[str, str], voice: Voice, *, may_prompt: bool
-) -> tuple[Route, Connection]:
+) -> tuple[Route, BaseConnection]:
     """Read the configuration, open the connection, and keep what a later run needs to know of both.
 
     Raises:
@@ -98,6 +98,8 @@ def make_route(
     connection = connect(target.server, environ, may_prompt=may_prompt, says=voice.say)
     voice.detail(f"connected to {connection.label}")
     route = build_route(target, connection, load_machine_id())
+    if not route.facts.ssh:
+        return route, connection  # what it needs to log in is not kept
     files, places, variables = _list_sources(target, connection, environ)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs the next run its time, and no more
         save_route(route, invocation, environ, files=files, places=places, variables=variables, started_ns=started_ns)
@@ -115,7 +117,7 @@ def _ensure_shell(server: Server) -> None:
         raise ConfigError(f"{server.name}: pre_cmd needs a POSIX shell, not {server.shell}", hint=hint)
 
 
-def build_route(target: Target, connection: Connection, machine_id: str) -> Route:
+def build_route(target: Target, connection: BaseConnection, machine_id: str) -> Route:
     """Return the route of ``target`` over ``connection``."""
     from mtr.route import Route
 
@@ -132,19 +134,12 @@ def build_route(target: Target, connection: Connection, machine_id: str) -> Rout
 
 
 def _build_project(target: Target, machine_id: str) -> SyncedProject:
-    """Return what is delivered where.
-
-    Raises:
-        ConfigError: the configuration asks for an engine that this version does not have.
-    """
+    """Return what is delivered where."""
     import hashlib
 
     from mtr.sync.delivery import Project as SyncedProject
 
     server = target.server
-    if server.sync == "sftp":
-        hint = f"set `sync: rsync` for {server.name}"
-        raise ConfigError(f"{server.name}: `sync: sftp` is not part of this version yet", hint=hint)
     client = hashlib.sha256(f"{machine_id}\n".encode() + os.fsencode(target.project.root)).hexdigest()[:12]
     return SyncedProject(
         str(target.project.root),
@@ -157,7 +152,7 @@ def _build_project(target: Target, machine_id: str) -> SyncedProject:
 
 
 def _list_sources(
-    target: Target, connection: Connection, environ: Mapping[str, str]
+    target: Target, connection: BaseConnection, environ: Mapping[str, str]
 ) -> tuple[list[str], list[str], list[str]]:
     """Return what a route was made of: files, the places that make a directory a project, variables."""
     from mtr.config.load import list_files
@@ -218,10 +213,11 @@ _TRANSPORTS = {
     "payload": "in the command's own session",
     "tar": "as a stream over a session beside the command's",
     "rsync": "by rsync, while a session holds the lock",
+    "sftp": "over SFTP, while a session holds the lock",
 }
 
 
-def _describe_sync(target: Target, connection: Connection, environ: Mapping[str, str]) -> list[str]:
+def _describe_sync(target: Target, connection: BaseConnection, environ: Mapping[str, str]) -> list[str]:
     """Return what a run would bring, and rsync's argv where that is how."""
     from mtr.run import build_delivery
     from mtr.sync.rsync import build_rsync_argv
@@ -247,7 +243,7 @@ def _render_words(command: Command) -> str:
 class Remote:
     """A project on a server, for scripts and notebooks: ``mtr.connect("gpu-01").run(["nvidia-smi"])``."""
 
-    def __init__(self, target: Target, connection: Connection) -> None:
+    def __init__(self, target: Target, connection: BaseConnection) -> None:
         self.target = target
         self.connection = connection
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mtr.config.project import Project
 
 BUILT_IN: Tree = {"exclude": tuple(map(Sourced, BUILT_IN_EXCLUDE))}
-_PLAIN_KEYS = ("user", "remote_dir", "shell", "pre_cmd", "sync", "respect_gitignore", "delete")
+_PLAIN_KEYS = ("user", "remote_dir", "shell", "pre_cmd", "client", "sync", "respect_gitignore", "delete")
 
 
 def load_config(project: Project, environ: Mapping[str, str]) -> Config:

@@ -61,7 +61,8 @@ class Server:
     """One server with every default applied.
 
     ``hosts`` are ssh destinations, tried in order. ``key_filename`` is absolute; ``download_dir`` is relative to the
-    project's root unless it is absolute. At most one of the three passwords is set. ``sync`` is ``auto``,
+    project's root unless it is absolute. At most one of the three passwords is set. ``client`` is
+    ``auto``, ``openssh`` or ``paramiko``. ``sync`` is ``auto``,
     ``tar``, ``rsync`` or ``sftp``; ``delete`` is ``tracked``, ``mirror`` or ``never``; patterns are in the order of
     their strength, the last match counts.
     """
@@ -79,6 +80,7 @@ class Server:
     pre_cmd: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     ssh_options: Mapping[str, str] = field(default_factory=dict)
+    client: str = "auto"
     sync: str = "auto"
     exclude: tuple[str, ...] = BUILT_IN_EXCLUDE
     include: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ import stat
 from dataclasses import dataclass
 
 from mtr.config.model import home_dir
+from mtr.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,38 @@ def read_ssh_config_files(environ: Mapping[str, str], system_file: str = SYSTEM_
     for path in (f"{home}/.ssh/config", system_file):
         _read_with_includes(path, os.path.dirname(path), _Place(home, environ, found), 0)
     return tuple(found.values())
+
+
+def read_flat(environ: Mapping[str, str], system_file: str = SYSTEM_FILE) -> str:
+    """Return the user's configuration, then the system's, as one text with every ``Include`` filled in.
+
+    Raises:
+        ConfigError: an ``Include`` stands inside a ``Host`` or ``Match`` block, where it holds for some hosts alone.
+    """
+    home = home_dir(environ)
+    place = _Place(home, environ, {})
+    paths = (f"{home}/.ssh/config", system_file)
+    return "".join(f"Host *\n{_flatten(path, os.path.dirname(path), place, 0)}" for path in paths)
+
+
+def _flatten(path: str, base: str, place: _Place, depth: int) -> str:
+    file = _read(path)
+    if file is None or depth > MAX_INCLUDE_DEPTH:
+        return ""
+    text, in_block = "", False
+    for line in os.fsdecode(file.data).splitlines():
+        keyword, words = next(_parse(os.fsencode(line)), ("", []))
+        in_block = in_block or (keyword == "match" and words != ["all"]) or (keyword == "host" and words != ["*"])
+        if keyword != "include":
+            text += f"{line}\n"
+            continue
+        if in_block:
+            hint = "write it before the first Host and Match, or install the OpenSSH client"
+            raise ConfigError(f"{path}: an Include inside a block is understood by ssh alone", hint=hint)
+        for pattern in words:
+            for included in place.list_paths(pattern, base):
+                text += f"{_flatten(included, base, place, depth + 1)}Host *\n"
+    return text
 
 
 def list_dependencies(environ: Mapping[str, str], system_file: str = SYSTEM_FILE) -> tuple[list[str], list[str]]:

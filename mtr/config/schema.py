@@ -75,6 +75,11 @@ SHARED_KEYS: dict[str, Any] = {
         propertyNames=_OPTION_NAME,
         additionalProperties={"type": ["string", "integer", "boolean"], **_LINE},
     ),
+    "client": _describe(
+        "What connects: openssh, paramiko (its own login for each run), or auto: ssh where it is installed.",
+        "string",
+        enum=["auto", "openssh", "paramiko"],
+    ),
     "sync": _describe("What transfers files; auto chooses by size.", "string", enum=["auto", "tar", "rsync", "sftp"]),
     "exclude": _list_of_patterns("Patterns, as in .gitignore, of files that stay here; the lists of all files add up."),
     "include": _list_of_patterns("Patterns of files that are synced although an ignore file leaves them out."),

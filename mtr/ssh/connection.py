@@ -1,28 +1,27 @@
 """The connection to one server: a :class:`Line` whose master is opened when it is needed.
 
-What everything above stands on that is not a warm run. The fallback for machines without ssh will stand behind the
-same interface.
+What everything above stands on that is not a warm run. On a machine without ssh, or where the configuration says so,
+``fallback`` stands behind the same interface.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from mtr.errors import ConnectionRefused, ConnectionTimeout, UnknownHost
-from mtr.ssh.diagnosis import build_prepare_error
+from mtr.ssh.base import BaseConnection
 from mtr.ssh.endpoint import load_client, resolve_endpoint
-from mtr.ssh.gate import new_run_id
-from mtr.ssh.line import Line
 from mtr.ssh.sessions import Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mtr.config.model import Server
-    from mtr.process.captured import Captured
     from mtr.ssh.gate import Command
+    from mtr.ssh.line import Line
     from mtr.ssh.outcome import Ended
 
     Says = Callable[[str], None]
@@ -32,7 +31,7 @@ _UNREACHABLE = (ConnectionRefused, ConnectionTimeout, UnknownHost)
 
 def connect(
     server: Server, environ: Mapping[str, str] | None = None, *, may_prompt: bool = False, says: Says | None = None
-) -> Connection:
+) -> BaseConnection:
     """Return a connection to ``server``, opening its master if none stands.
 
     Its addresses are tried in the order written, but one whose master stands already goes first.
@@ -43,6 +42,10 @@ def connect(
         ConnectError: no address could be reached, or the first reachable one refused the login.
     """
     environ = os.environ if environ is None else environ
+    if why := explain_fallback(server, environ):
+        from mtr.ssh.fallback.connection import connect_without_ssh
+
+        return connect_without_ssh(server, environ, may_prompt=may_prompt, says=says or (lambda _line: None), why=why)
     client = load_client(environ)
     candidates = [
         Sessions(server, resolve_endpoint(server, host, client, environ), environ, may_prompt=may_prompt, says=says)
@@ -58,14 +61,23 @@ def connect(
     return Connection(server, candidates[-1], environ)
 
 
+def explain_fallback(server: Server, environ: Mapping[str, str]) -> str:
+    """Return why ``server`` is to be reached without ssh; "" where ssh does it."""
+    if server.client == "paramiko":
+        return f"{server.name} has `client: paramiko`"
+    if server.client == "openssh" or shutil.which("ssh", path=environ.get("PATH")):
+        return ""
+    return "ssh is not installed on this machine"
+
+
 def plan_connection(server: Server, environ: Mapping[str, str]) -> Connection:
     """Return a connection to the first address of ``server`` that opens only when it is used: for a dry run."""
     endpoint = resolve_endpoint(server, server.hosts[0], load_client(environ), environ)
     return Connection(server, Sessions(server, endpoint, environ), environ)
 
 
-class Connection(Line):
-    """One server: scripts, commands and transfers there."""
+class Connection(BaseConnection):
+    """One server over a master of ssh."""
 
     def __init__(self, server: Server, sessions: Sessions, environ: Mapping[str, str]) -> None:
         super().__init__(sessions.build_facts(), environ, recover=sessions.recover, says=sessions.says)
@@ -77,26 +89,13 @@ class Connection(Line):
         self.sessions.ensure_alive()
         self.facts = self.sessions.build_facts()
 
+    def recover(self, line: Line, ended: Ended, failures: int) -> None:
+        """Let ``line`` go on over a master that takes sessions."""
+        self.sessions.recover(line, ended, failures)
+
     def build_opening_argvs(self) -> list[list[str]]:
         """Return the argv that opens the master, as ``--dry-run`` shows it; [] where one stands."""
         return self.sessions.build_opening_argvs()
-
-    def ensure_remote_dir(self, remote_dir: str, *, anew: bool = False) -> bool:
-        """Make ``remote_dir`` with its parents, and see that it can be written; tell whether it was looked at.
-
-        Raises:
-            SyncError: it cannot be made or written.
-        """
-        found = self.run_script("remote/list.sh", [remote_dir, new_run_id(), "", "", "none"])
-        if found.status != 0:
-            words = found.stderr.decode(errors="replace")
-            raise build_prepare_error(found.status, self.label, remote_dir, words)
-        return not anew
-
-    def run(self, command: Command, *, stdin: bytes = b"", timeout_s: float | None = None) -> Captured:
-        """Run ``command`` through the gate and return its status and output, for scripts and notebooks."""
-        call = self.prepare_call(command)
-        return self.run_captured(call.remote_command, extra=call.environ, stdin=stdin, timeout_s=timeout_s)
 
     def exec_command_stream(
         self, command: Command, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]

@@ -7,6 +7,8 @@ never calls setlocale for messages. What is not recognised stays a plain :class:
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 
 from mtr.errors import (
     AuthenticationFailed,
@@ -19,12 +21,14 @@ from mtr.errors import (
     SyncError,
     UnknownHost,
 )
+from mtr.ssh.known_hosts import find_keys, render_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mtr.ssh.endpoint import Endpoint
+    from mtr.ssh.known_hosts import KnownKey
 
 
 def build_connect_error(endpoint: Endpoint, log: str, status: int) -> ConnectError:
@@ -74,13 +78,33 @@ def _too_many_keys(endpoint: Endpoint, words: str) -> ConnectError:
 
 
 def _key_changed(endpoint: Endpoint, words: str) -> ConnectError:
+    """Return the error with both fingerprints: ssh says the one that was offered, and where the stored one is."""
     host, _, port = endpoint.address.rpartition("@")[2].rpartition(":")
-    known_as = host if port == "22" else f"[{host}]:{port}"
-    return HostKeyChanged(
-        f"the host key of {endpoint.label} is not the one that was stored; nothing was sent",
-        detail=words,
-        hint=f"if the server was reinstalled: ssh-keygen -R '{known_as}', then run again",
-    )
+    offered = re.search(r"fingerprint for the (\S+) key sent by the remote host is\s+(SHA256:\S+?)\.?\s", f"{words}\n")
+    offending = re.findall(r"^Offending (?:\S+ )?key (?:in|for IP in) (.+):(\d+)$", words, re.MULTILINE)
+    name = endpoint.known_name or render_name(host, port)
+    stored = [key for file, line in offending for key in find_keys([file], name) if key.line == int(line)]
+    if not (offered and stored):
+        return HostKeyChanged(_CHANGED.format(endpoint.label), detail=words, hint=f"ssh-keygen -R {shlex.quote(name)}")
+    return build_key_changed(endpoint.label, name, f"{offered[1]} {offered[2]}", stored)
+
+
+_CHANGED = "the host key of {} is not the one that was stored; nothing was sent"
+
+
+def build_key_changed(label: str, name: str, offered: str, stored: Sequence[KnownKey]) -> HostKeyChanged:
+    """Return the error for a server that offers another key than the ``stored`` ones, with the command that accepts."""
+    lines = [f"offered now:  {offered}"]
+    lines += [f"stored:       {key.fingerprint} ({key.file}:{key.line})" for key in stored]
+    lines.append("either the server was installed anew, or somebody stands in between")
+    if shutil.which("ssh-keygen"):
+        files = dict.fromkeys(key.file for key in stored)
+        accept = "; ".join(f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(file)}" for file in files)
+    else:
+        # From the last line to the first, so that their numbers stay right.
+        accept = "; ".join(f"sed -i.old {key.line}d {shlex.quote(key.file)}" for key in reversed(stored))
+    hint = f"if its administrator confirms the new key: {accept}"
+    return HostKeyChanged(_CHANGED.format(label), detail="\n".join(lines), hint=hint)
 
 
 def _key_unknown(endpoint: Endpoint, words: str) -> ConnectError:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from mtr.errors import ConfigError, MissingProgram
 from mtr.ssh import options
+from mtr.ssh.known_hosts import render_name
 from mtr.state import ensure_runtime_dir, write_atomic
 
 TYPE_CHECKING = False
@@ -35,6 +36,7 @@ class Endpoint:
     ``explicit`` are the options of its master, ``session_options`` those of its sessions; ``address`` is
     ``user@hostname:port`` for people; ``key`` names its masters' sockets. ``forwards`` is "agent" where sessions
     forward the agent, "more" where they need what only ssh itself can set up (X11, another agent's socket).
+    ``known_name`` is what known_hosts files call the server, and ``known_hosts`` are those files.
     """
 
     server_name: str
@@ -47,6 +49,8 @@ class Endpoint:
     session_options: tuple[str, ...]
     send_env: tuple[str, ...] = ()
     forwards: str = ""
+    known_name: str = ""
+    known_hosts: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -124,12 +128,26 @@ def resolve_endpoint(
         session_options=options.build_session_options(query),
         send_env=tuple(query.get("sendenv", ())),
         forwards=_parse_forwards(query),
+        known_name=_parse_known_name(query),
+        known_hosts=_parse_known_hosts(query, environ),
     )
 
 
 def _render_address(query: Mapping[str, Sequence[str]]) -> str:
     user, host, port = (query.get(name, ["?"])[0] for name in ("user", "hostname", "port"))
     return f"{user}@{host}:{port}"
+
+
+def _parse_known_name(query: Mapping[str, Sequence[str]]) -> str:
+    alias, host, port = (query.get(name, [""])[0] for name in ("hostkeyalias", "hostname", "port"))
+    return alias or render_name(host, port)
+
+
+def _parse_known_hosts(query: Mapping[str, Sequence[str]], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the files that hold host keys; the first is where ssh adds to."""
+    home = environ.get("HOME") or os.path.expanduser("~")
+    words = [*query.get("userknownhostsfile", [""])[0].split(), *query.get("globalknownhostsfile", [""])[0].split()]
+    return tuple(home + word[1:] if word.startswith("~/") else word for word in words)
 
 
 def _parse_forwards(query: Mapping[str, Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class Facts:
@@ -42,6 +42,10 @@ class Facts:
     def to_dict(self) -> dict[str, object]:
         """Return the fields by name."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    def pick_sent(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return what ssh would send of ``environ``."""
+        return {name: value for name, value in environ.items() if self.sends(name)}
 
     def sends(self, name: str) -> bool:
         """Tell whether ssh would send the variable ``name``: ``SendEnv``, but never the carriers of payloads."""

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Held:
     """A session that mtr feeds and reads while it goes on."""
 
-    def __init__(self, line: Line, command: str) -> None:
+    def __init__(self, line: Line, command: str, *, subsystem: bool = False) -> None:
         self._line = line
         self._started_s = time.monotonic()
         (source, self._in), (self._out, out_end), (self._err, err_end) = os.pipe(), os.pipe(), os.pipe()
-        self._session = line.open_session(command, (source, out_end, err_end))
+        self._session = line.open_session(command, (source, out_end, err_end), subsystem=subsystem)
         for descriptor in (source, out_end, err_end):
             os.close(descriptor)
         os.set_blocking(self._in, False)
@@ -54,6 +54,17 @@ class Held:
         for descriptor, into in ((self._out, self._read), (self._err, self._said)):
             while is_ready(descriptor, timeout_s=0) and (chunk := os.read(descriptor, 65536)):
                 into.extend(chunk)
+
+    def read_some(self) -> bytes:
+        """Return what the session has said, waiting for something; b"" at its end."""
+        while not self._read:
+            if not is_ready(self._out, timeout_s=0.5):
+                self._look()
+                continue
+            return os.read(self._out, 1 << 18)
+        data = bytes(self._read)
+        self._read.clear()
+        return data
 
     def read_line(self) -> str:
         """Return the next line of the session's stdout, "" at its end."""

@@ -96,19 +96,23 @@ class Line:
             self._recover(self, ended, failures)
 
     def open_session(
-        self, command: str, descriptors: Sequence[int], extra: Mapping[str, str] | None = None
+        self,
+        command: str,
+        descriptors: Sequence[int],
+        extra: Mapping[str, str] | None = None,
+        *,
+        subsystem: bool = False,
     ) -> Session | SshSession:
-        """Start one session on ``descriptors``, with the variables ``extra`` sent along."""
-        if self.facts.speaks_mux:
-            environ = [*self._list_sent(), *(f"{name}={value}" for name, value in (extra or {}).items())]
-            return Session(self.facts.socket, command, environ, descriptors, forward_agent=self.facts.forward_agent)
+        """Start one session on ``descriptors``, sending ``extra`` along; ``command`` may name a ``subsystem``."""
+        facts = self.facts
+        if facts.speaks_mux:
+            sent = facts.pick_sent(self.environ) | (extra or {})
+            environ = [f"{name}={value}" for name, value in sent.items()]
+            flags = {"forward_agent": facts.forward_agent, "subsystem": subsystem}
+            return Session(facts.socket, command, environ, descriptors, **flags)
         from mtr.ssh.through_ssh import SshSession
 
-        return SshSession(self, command, descriptors, extra or {})
-
-    def _list_sent(self) -> list[str]:
-        """Return what ssh would send of the environment."""
-        return [f"{name}={value}" for name, value in self.environ.items() if self.facts.sends(name)]
+        return SshSession(self, command, descriptors, extra or {}, subsystem=subsystem)
 
     def build_attach_argv(self, *, plain: bool = False) -> list[str]:
         """Return the strict beginning of every session's argv: this master or nothing.
@@ -261,11 +265,11 @@ class Line:
         finally:
             held.close()
 
-    def hold(self, command: str) -> Held:
+    def hold(self, command: str, *, subsystem: bool = False) -> Held:
         """Start a session whose stdin and output stay with mtr."""
         from mtr.ssh.held import Held
 
-        return Held(self, command)
+        return Held(self, command, subsystem=subsystem)
 
     def look_after(self, session: Session | SshSession, waited_s: float) -> None:
         """See at the deadline whether ``session`` has opened; end its master if it has not."""

@@ -41,8 +41,11 @@ class Session:
         descriptors: Sequence[int],
         *,
         forward_agent: bool = False,
+        subsystem: bool = False,
     ) -> None:
         """Ask the master on ``socket`` for a session; its end tells whether it opened.
+
+        With ``subsystem``, ``command`` is the name of one (RFC 4254, 6.5).
 
         ``environ`` are strings ``NAME=VALUE``, of which the master sends on what its ``SendEnv`` allows;
         ``descriptors`` are stdin, stdout and stderr, and may be closed here afterwards.
@@ -58,7 +61,7 @@ class Session:
             self._socket.settimeout(ASK_TIMEOUT_S)
             self._socket.connect(socket)
             self._send(pack(">II", _HELLO, VERSION))
-            self._send(_build_request(command, environ, forward_agent=forward_agent))
+            self._send(_build_request(command, environ, forward_agent=forward_agent, subsystem=subsystem))
             for descriptor in descriptors:
                 rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pack("i", descriptor))
                 self._socket.sendmsg([b"\0"], [rights])
@@ -138,9 +141,9 @@ class Session:
         return Ended(255, Outcome.REFUSED if self._refused else Outcome.NEVER_OPENED, self._words)
 
 
-def _build_request(command: str, environ: Iterable[str], *, forward_agent: bool) -> bytes:
+def _build_request(command: str, environ: Iterable[str], *, forward_agent: bool, subsystem: bool) -> bytes:
     # tty, X11, agent, subsystem, escape character; then terminal type, command, environment.
-    flags = pack(">IIIII", 0, 0, int(forward_agent), 0, _NO_ESCAPE)
+    flags = pack(">IIIII", 0, 0, int(forward_agent), int(subsystem), _NO_ESCAPE)
     strings = b"".join(map(_string, ("", command, *environ)))
     return pack(">II", _NEW_SESSION, 1) + _string("") + flags + strings
 

@@ -20,11 +20,19 @@ if TYPE_CHECKING:
 class SshSession:
     """One session, from its start to its end."""
 
-    def __init__(self, line: Line, command: str, descriptors: Sequence[int], extra: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        line: Line,
+        command: str,
+        descriptors: Sequence[int],
+        extra: Mapping[str, str],
+        *,
+        subsystem: bool = False,
+    ) -> None:
         self._line = line
         self._log = line.new_log()
         self._status: int | None = None
-        argv = [*line.build_logged_argv(self._log), "-T", "--", line.destination, command]
+        argv = [*line.build_logged_argv(self._log), "-s" if subsystem else "-T", "--", line.destination, command]
         self._pid = start_piped(argv, line.build_environ(extra), descriptors)
 
     @property

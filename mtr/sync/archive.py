@@ -67,14 +67,14 @@ def _read_link(top: bytes, entry: Entry) -> bytes | None:
     return _build_header(b"./" + entry.path, b"2", 0, 0o777, entry.mtime_ns, target)
 
 
-def _open(top: bytes, path: bytes) -> int | None:
+def open_source(top: bytes, path: bytes) -> int | None:
     """Open a file of the project; None where it has vanished, or is no file any more."""
     try:
         descriptor = os.open(top + path, _FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise build_unreadable(path, error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         return None
@@ -93,7 +93,7 @@ def _read_small(top: bytes, entry: Entry) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise build_unreadable(path, error) from error
     mode, mtime_ns = entry.mode, entry.mtime_ns
     try:
         # No more than is expected and a byte, to notice that it has grown: a large buffer takes longer than the read.
@@ -108,7 +108,7 @@ def _read_small(top: bytes, entry: Entry) -> bytes | None:
     except IsADirectoryError:
         return None
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise build_unreadable(path, error) from error
     finally:
         os.close(descriptor)
     if len(data) == CHUNK_BYTES:
@@ -118,13 +118,13 @@ def _read_small(top: bytes, entry: Entry) -> bytes | None:
 
 
 def _write_large(top: bytes, entry: Entry) -> Iterator[bytes]:
-    descriptor = _open(top, entry.path)
+    descriptor = open_source(top, entry.path)
     if descriptor is None:
         raise SyncError(f"{entry.path.decode(errors='replace')} vanished while it was read", hint="run it again")
     try:
         yield from _write_content(descriptor, entry.path, os.fstat(descriptor))
     except OSError as error:
-        raise _unreadable(entry.path, error) from error
+        raise build_unreadable(entry.path, error) from error
     finally:
         os.close(descriptor)
 
@@ -142,7 +142,8 @@ def _write_content(descriptor: int, path: bytes, found: os.stat_result) -> Itera
     yield _padding(found.st_size)
 
 
-def _unreadable(path: bytes, error: OSError) -> SyncError:
+def build_unreadable(path: bytes, error: OSError) -> SyncError:
+    """Return the error for a file of the project that cannot be read here."""
     name = path.decode(errors="replace")
     return SyncError(
         f"{name} cannot be read here: {error.strerror}",

@@ -350,14 +350,12 @@ def _go_on(delivery: Delivery, listing: Listing) -> Push | None:
 
 
 def _ensure_transport(delivery: Delivery, listing: Listing) -> None:
-    """Refuse early what cannot work: without tar, gzip and awk there, only rsync brings files.
+    """Refuse early what cannot work.
 
     Raises:
-        RsyncMissing: it is asked for, or needed, and not there.
+        RsyncMissing: it is asked for and not there.
     """
-    needs = delivery.project.engine == "rsync" or not delivery.line.facts.archive
-    if needs and not listing.has_rsync:
-        raise RsyncMissing(
-            f"rsync is not installed on {delivery.line.label}", hint="install rsync there, e.g. apt install rsync"
-        )
     delivery.has_rsync = listing.has_rsync
+    if delivery.project.engine == "rsync" and not listing.has_rsync:
+        hint = "install rsync there, e.g. apt install rsync, or leave `sync` out"
+        raise RsyncMissing(f"rsync is not installed on {delivery.line.label}", hint=hint)

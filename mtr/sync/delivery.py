@@ -220,17 +220,32 @@ class Delivery:
     # -- bringing it
 
     def choose_transport(self, push: Push) -> str:
-        """Return ``payload``, ``tar`` or ``rsync``; a payload is built already."""
+        """Return ``payload``, ``tar``, ``rsync`` or ``sftp``; a payload is built already."""
         facts, engine, plan = self.line.facts, self.project.engine, push.plan
         size = plan.bytes_total
-        if not facts.archive or (engine == "rsync" and plan.upload):
-            return "rsync"
+        if engine in ("rsync", "sftp") and (plan.upload or not facts.archive):
+            return engine
+        if not facts.archive:
+            return "rsync" if self.can_rsync else "sftp"
         fits = size <= PAYLOAD_RAW_BYTES and len(plan.upload) <= PAYLOAD_FILES and engine == "auto"
         if fits and facts.archive == "tar64" and facts.carrier != "file":
             push.text = self._build_payload(push)
             if len(push.text) <= VARIABLE_BYTES * 3 // 4:
                 return "payload"
-        return "rsync" if size > TAR_BYTES and engine != "tar" and self.has_rsync else "tar"
+        return "rsync" if size > TAR_BYTES and engine != "tar" and self.can_rsync else "tar"
+
+    @property
+    def can_rsync(self) -> bool:
+        """Whether rsync may bring files: it is on the server, and here, and understands what it is asked for."""
+        if not (self.has_rsync and self.line.facts.ssh):
+            return False
+        from mtr.ssh.once import say_once
+        from mtr.sync.rsync import describe_lack
+
+        lack = describe_lack()
+        if lack:
+            say_once(self.line, f"{lack}: large transfers go as one stream, and do not resume after a cut")
+        return not lack
 
     def begin(self, push: Push) -> None:
         """Store that ``push`` may come to be.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mtr.errors import SyncError
+from mtr.errors import MissingProgram, SyncError
 from mtr.sync.base import BaseSyncer, SyncResult
 from mtr.sync.rsync_output import TRANSFER_FORMAT, OutputReader, explain_failure
 
@@ -77,6 +77,14 @@ def probe_features() -> Features:
     if _accepts(_PROBED_OPTIONS):
         return Features()
     return Features(tuple(option for option in _PROBED_OPTIONS if _accepts((option,))))
+
+
+def describe_lack() -> str:
+    """Return why the local rsync cannot bring a push; "" if it can."""
+    try:
+        return "" if probe_features() == Features() else "the rsync of this machine lacks options (openrsync?)"
+    except MissingProgram:
+        return "rsync is not installed on this machine"
 
 
 def _accepts(options: tuple[str, ...]) -> bool:

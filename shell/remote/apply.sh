@@ -7,14 +7,15 @@
 #   HOW     where the files are. payload: a compressed tar in base64 in $mtr_tar, the plan in $mtr_plan, and
 #           this is the project's directory already; tar: on stdin, compressed, with the plan in it as .mtr/plan; rsync: rsync
 #           brings them while this script holds the lock; stdin has the plan's length in bytes as a line, the plan,
-#           and once rsync has ended well the line "done"
+#           and once rsync has ended well the line "done"; sftp: another session brings into in.RUN what the archive
+#           would hold while this script holds the lock, and then the line "done" comes on stdin
 #   DIR     the project's directory here; ~/ at its start means $HOME
 #   NEW     the token that says this push is in place
 #   OLD     the tokens, parted by blanks, on which it builds: one of them must be there
 #   CLIENT  who pushes: whose record of what was put here counts
 #   STAT    c: GNU or busybox stat, f: BSD stat, empty: there is none
 #
-# Prints "mtr-ready PWD" when rsync may begin, "mtr-trash N" when N things that this client had not put
+# Prints "mtr-ready PWD" when rsync or SFTP may begin, "mtr-trash N" when N things that this client had not put
 # there went to the trash, "mtr-done" at the end. Leaves with 4 when no token of OLD is there, 1 on any other failure, with the system's words on stderr.
 #
 # In .mtr: t.TOKEN says what the tree is, and names those that it was built on; busy.RUN is the same file while a push changes the tree, so renaming
@@ -272,6 +273,12 @@ if ! is_there; then
       gzip -dc | (cd ".mtr/in.$mtr_run" && tar xpf -) || fail 1
       mtr_list=.mtr/in.$mtr_run/.mtr/plan
       ;;
+    sftp)
+      mkdir ".mtr/in.$mtr_run" || fail 1
+      echo "mtr-ready $PWD"
+      if ! read -r mtr_line || [ "$mtr_line" != 'done' ]; then fail 1 'the files did not all arrive'; fi
+      mtr_list=.mtr/in.$mtr_run/.mtr/plan
+      ;;
     rsync)
       # rsync's temporary files have a place in which they are found again.
       mtr_list=.mtr/plan.$mtr_run
@@ -290,7 +297,7 @@ if ! is_there; then
   if [ "$mtr_how" != rsync ]; then
     [ -f ".mtr/in.$mtr_run/.mtr/end" ] || fail 1 'the files did not all arrive'
     mtr_begun=yes
-    if [ "$mtr_how" = tar ] && is_fresh; then place_all; else run_plan place; fi
+    if [ "$mtr_how" != payload ] && is_fresh; then place_all; else run_plan place; fi
   fi
   clean
   sign "$mtr_new $mtr_of" || fail 1

@@ -1,0 +1,288 @@
+"""The connection to one server without OpenSSH: logged in by this process, for this process."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from paramiko.ssh_exception import ChannelException, SSHException
+
+from mtr.errors import ConnectError, ConnectionLost, LoginShellBroken, MtrError
+from mtr.process.piped import Captured
+from mtr.process.signals import Interrupted, signals_held
+from mtr.quoting import build_remote_command
+from mtr.scripts import load_script
+from mtr.ssh.base import BaseConnection
+from mtr.ssh.facts import Facts
+from mtr.ssh.fallback.channel import HeldChannel, JoinedChannel, hand_over, open_channel, read_end
+from mtr.ssh.fallback.login import Login
+from mtr.ssh.fallback.resolve import resolve_place
+from mtr.ssh.fallback.terminal import describe_terminal, raw_terminal
+from mtr.ssh.line import LATER_S
+from mtr.ssh.once import say_once
+from mtr.ssh.sessions import parse_probe
+from mtr.state import ensure_state_dir, write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import paramiko
+
+    from mtr.config.model import Server
+    from mtr.ssh.fallback.resolve import Place
+    from mtr.ssh.gate import Command, GateCall
+    from mtr.ssh.line import Line
+    from mtr.ssh.outcome import Ended
+
+    Says = Callable[[str], None]
+
+
+def connect_without_ssh(
+    server: Server, environ: Mapping[str, str], *, may_prompt: bool, says: Says, why: str
+) -> FallbackConnection:
+    """Return a connection to the first address of ``server`` that can be reached; ``why`` ssh is not used is said once.
+
+    Raises:
+        ConnectError: no address could be reached, or the first reachable one refused the login.
+    """
+    from mtr.config.passwords import load_password
+    from mtr.errors import ConnectionRefused, ConnectionTimeout, UnknownHost
+
+    ask = _ask_on_terminal if may_prompt else None
+    for number, host in enumerate(server.hosts, 1):
+        place = resolve_place(server, host, environ)
+        login = Login(server.name, place, load_password(server, environ), ask, says)
+        try:
+            connection = FallbackConnection(server, host, login, environ)
+        except (ConnectionRefused, ConnectionTimeout, UnknownHost):
+            if number == len(server.hosts):
+                raise
+            continue
+        say_once(connection, f"{why}: connecting by paramiko, with a login for each run")
+        return connection
+    raise ConnectError(f"{server.name} has no address")
+
+
+def _ask_on_terminal(question: str) -> str:
+    from getpass import getpass
+
+    return getpass(f"{question.rstrip()} ")
+
+
+class FallbackConnection(BaseConnection):
+    """One server over a login of this process: what :class:`mtr.ssh.connection.Connection` is over a master."""
+
+    def __init__(self, server: Server, destination: str, login: Login, environ: Mapping[str, str]) -> None:
+        self.server = server
+        self._login = login
+        self._transport: paramiko.Transport = login.open()
+        super().__init__(_build_facts(server, destination, login.place), environ, recover=_give_up, says=login.says)
+        self._learn()
+
+    # -- what the server takes
+
+    def _learn(self) -> None:
+        """Learn what the server takes; what was learnt on an earlier day still holds."""
+        file = f"{ensure_state_dir(self.environ)}/servers/{_name_file(self.facts.address)}.json"
+        try:
+            with open(file, encoding="utf-8") as stream:
+                found = json.load(stream)
+        except (OSError, ValueError):
+            found = self._probe()
+            os.makedirs(os.path.dirname(file), 0o700, exist_ok=True)
+            write_atomic(file, json.dumps(found).encode())
+        self.facts.carrier = found.get("payload", "file")
+        self.facts.stat = found.get("stat", "")
+        self.facts.archive = found.get("archive", "") + ("64" if "archive64" in found else "")
+
+    def forget(self) -> None:
+        """Forget what was learnt of the server: it has turned out to be otherwise."""
+        from mtr.state import remove_file
+
+        remove_file(f"{ensure_state_dir(self.environ)}/servers/{_name_file(self.facts.address)}.json")
+
+    def _probe(self) -> dict[str, str]:
+        found = self.run_script("remote/probe.sh", extra={"LC_MTR_PROBE": "1", "XMODIFIERS": "mtr-probe"})
+        facts = parse_probe(found.stdout.decode(errors="replace"))
+        if "start" not in facts:
+            raise LoginShellBroken(
+                f"{self.label}: the login works, but the login shell ran nothing (status {found.status})",
+                detail=(found.stdout + found.stderr).decode(errors="replace"),
+                hint="look for an exit or exec in the rc files there",
+            )
+        return facts
+
+    # -- sessions
+
+    def _open(self, command: str, extra: Mapping[str, str] | None, **more: object) -> paramiko.Channel:
+        """Open a channel for ``command``, with the login done anew where it has been lost since.
+
+        Raises:
+            ConnectError: no session opens.
+        """
+        environ = {**self._build_sent(), **(extra or {})}
+        try:
+            return open_channel(self._transport, command, environ, **more)  # type: ignore[arg-type]
+        except ChannelException as error:
+            hint = "wait for runs to end, or raise MaxSessions in sshd_config there"
+            raise ConnectError(f"{self.label} refuses another session", detail=str(error), hint=hint) from error
+        except (SSHException, EOFError, OSError) as error:
+            if self._transport.is_active():
+                raise ConnectError(f"no session opens on {self.label}", detail=str(error)) from error
+        self.says(f"the line to {self.label} was lost; connecting anew")
+        self._transport = self._login.open()
+        return open_channel(self._transport, command, environ, **more)  # type: ignore[arg-type]
+
+    def _build_sent(self) -> dict[str, str]:
+        sent = self.facts.pick_sent(self.environ)
+        for setting in self._login.place.set_env:
+            name, _, value = setting.partition("=")
+            sent[name] = value
+        return sent
+
+    def hold(self, command: str, *, subsystem: bool = False) -> HeldChannel:  # type: ignore[override]
+        """Start a session whose stdin and output stay with mtr."""
+        return HeldChannel(self._open(command, None, subsystem=subsystem))
+
+    def run_captured(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        extra: Mapping[str, str] | None = None,
+        timeout_s: float | None = 60.0,
+    ) -> Captured:
+        """Run one remote command line and return its status and output.
+
+        Raises:
+            ConnectionLost: the line broke before a status came, or ``timeout_s`` have passed.
+        """
+        channel = self._open(command, extra)
+        channel.settimeout(timeout_s)
+        held = HeldChannel(channel)
+        held.feed(lambda write: write(stdin))
+        ended, streams = held.finish()
+        held.close()
+        if not ended.arrived:
+            raise ConnectionLost(f"the line to {self.label} broke", hint=f"mtr up -s {self.server_name}")
+        return Captured(ended.status, streams[0], streams[1])
+
+    def try_script(self, name: str, arguments: Sequence[str], *, timeout_s: float) -> bool:
+        """Run ``shell/NAME`` beside what runs; tell whether it left 0."""
+        command = build_remote_command("mtr-script", load_script(name), arguments)
+        try:
+            return self.run_captured(command, timeout_s=timeout_s).status == 0
+        except MtrError:
+            return False
+
+    def end_wedged(self) -> None:
+        """Nothing to end: the login is this process's own."""
+
+    # -- runs
+
+    def _run_in_batch(self, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None]) -> Ended:
+        return self._run_joined(call, meanwhile, later, terminal=None)
+
+    def _run_on_terminal(self, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None]) -> Ended:
+        return self._run_joined(call, meanwhile, later, terminal=describe_terminal(self.environ))
+
+    def _run_joined(
+        self,
+        call: GateCall,
+        meanwhile: Callable[[], None],
+        later: Callable[[], None],
+        *,
+        terminal: tuple[str, int, int] | None,
+    ) -> Ended:
+        session = None
+        try:
+            with signals_held():
+                channel = self._open(call.remote_command, call.environ, terminal=terminal)
+                session = JoinedChannel(channel, (0, 1, 2))
+            if terminal is None:
+                return self._see_through(session, meanwhile, later)
+            with raw_terminal(session.resize):
+                return self._see_through(session, meanwhile, later)
+        except Interrupted as interrupted:
+            if session is not None:
+                self._end_batch(session, call, interrupted.signum)  # type: ignore[arg-type]
+            raise
+        finally:
+            if session is not None:
+                session.close()
+
+    def _see_through(self, session: JoinedChannel, meanwhile: Callable[[], None], later: Callable[[], None]) -> Ended:
+        meanwhile()
+        if not session.wait_for_news(LATER_S):
+            later()
+            session.wait_for_news(None)
+        return session.end()
+
+    def _build_lost(self, words: str) -> ConnectionLost:
+        """Return the error for a session that ended without a status."""
+        hint = f"mtr -s {self.server_name} --no-sync 'ps -f -u $(id -un)'"
+        if self._transport.is_active():
+            message = f"the session on {self.label} ended without a status: killed there"
+        else:
+            message = f"the line to {self.label} broke while the command ran; it may still run there"
+        return ConnectionLost(message, detail=words, hint=hint)
+
+    # -- the rest of the face of Connection
+
+    def ensure_alive(self) -> None:
+        """Nothing to do: it was logged in when it was made."""
+
+    def recover(self, line: Line, ended: Ended, failures: int) -> None:
+        """A session is asked for again where it is opened, and nowhere else."""
+        _give_up(line, ended, failures)
+
+    def build_opening_argvs(self) -> list[list[str]]:
+        """Return no argv: no program is started."""
+        return []
+
+    def exec_command_stream(
+        self, command: Command, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]
+    ) -> int:
+        """Run ``command`` through the gate, handing over its output as it comes: see :class:`BaseConnection`."""
+        call = self.prepare_call(command)
+        channel = self._open(call.remote_command, call.environ)
+        channel.shutdown_write()
+        pumps = [hand_over(channel.recv, on_stdout), hand_over(channel.recv_stderr, on_stderr)]
+        for pump in pumps:
+            pump.join()
+        return read_end(channel).status
+
+    def close(self) -> None:
+        """Log out."""
+        self._transport.close()
+
+
+def _give_up(line: Line, ended: Ended, failures: int) -> None:
+    """A session that did not open was tried anew already."""
+    raise ConnectError(f"no session opens on {line.label} (attempt {failures})", detail=ended.words)
+
+
+def _build_facts(server: Server, destination: str, place: Place) -> Facts:
+    return Facts(
+        server_name=server.name,
+        address=place.address,
+        destination=destination,
+        socket="",
+        ssh="",
+        tells_outcome=True,
+        session_options=(),
+        send_env=place.send_env,
+        forward_agent=False,
+        speaks_mux=False,
+        carrier="file",
+        stat="",
+        archive="",
+    )
+
+
+def _name_file(address: str) -> str:
+    from zlib import crc32
+
+    text = address.encode(errors="surrogateescape")
+    return f"{crc32(text):08x}{crc32(text[::-1]):08x}"

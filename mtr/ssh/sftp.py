@@ -1,0 +1,362 @@
+"""SFTP, version 3, with as many requests in flight as a line holds: what makes many small files fast on a long one.
+
+A task is a generator: it yields the requests that it wants to be sent together, gets their replies in the same order,
+and goes on. :meth:`Sftp.run` keeps many tasks going at once. Paths are bytes, as everywhere.
+
+Source: draft-ietf-secsh-filexfer-02, and ``posix-rename@openssh.com`` of OpenSSH's PROTOCOL. OpenSSH takes the two
+paths of a SYMLINK in the other order than the draft, and so do all who talk to it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from struct import pack, unpack_from
+from typing import TYPE_CHECKING, NamedTuple
+
+from mtr.errors import MtrError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mtr.ssh.held import Held
+
+BLOCK_BYTES = 32768
+"""Every server takes this much in one request (draft, 3); OpenSSH would take eight times as much."""
+
+BATCH_BLOCKS = 64
+"""Blocks of one file that are in flight together: 2 MiB, the window of OpenSSH's channels."""
+
+MAX_REQUESTS = 512
+FLUSH_BYTES = 128 << 10
+
+OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = range(5)
+READ, WRITE, CREATE, TRUNCATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x10, 0x20
+
+_INIT, _VERSION, _EXTENDED = 1, 2, 200
+_STATUS, _HANDLE, _DATA, _NAME, _ATTRS = 101, 102, 103, 104, 105
+_SIZE, _OWNER, _MODE, _TIMES, _MORE = 0x1, 0x2, 0x4, 0x8, 0x80000000
+
+_MESSAGES = {NO_SUCH_FILE: "No such file or directory", PERMISSION_DENIED: "Permission denied", FAILURE: "Failure"}
+
+
+class Attributes(NamedTuple):
+    """What a server says of a path: size in bytes, mode with its type bits (None: unsaid), mtime in seconds."""
+
+    size_bytes: int
+    mode: int | None
+    mtime_s: int
+
+
+class Reply:
+    """One answer: an error has a ``status`` other than OK; else one of the others is set."""
+
+    __slots__ = ("attributes", "data", "names", "status", "words")
+
+    def __init__(self, status: int = OK, words: str = "") -> None:
+        self.status = status
+        self.words = words
+        self.data = b""
+        self.names: list[tuple[bytes, Attributes]] = []
+        self.attributes: Attributes | None = None
+
+
+class SftpError(MtrError):
+    """The server refused a request; ``status`` is its number, ``path`` what it was about."""
+
+    code = "sftp"
+
+    def __init__(self, path: bytes, reply: Reply) -> None:
+        words = reply.words or _MESSAGES.get(reply.status, f"status {reply.status}")
+        super().__init__(f"{path.decode(errors='replace')}: {words}")
+        self.path = path
+        self.status = reply.status
+        self.words = words
+
+
+class SftpLost(MtrError):
+    """The session ended in the middle, or never was one of SFTP."""
+
+    code = "sftp-lost"
+
+
+Task = Generator[list[bytes], list[Reply], None]
+
+
+# -- requests: the type, and what follows the number that is put between
+
+
+def _string(data: bytes) -> bytes:
+    return pack(">I", len(data)) + data
+
+
+def open_file(path: bytes, flags: int, mode: int = 0o600) -> bytes:
+    """Ask for a handle; ``flags`` are READ, WRITE and their kin."""
+    return b"\x03" + _string(path) + pack(">III", flags, _MODE, mode)
+
+
+def close(handle: bytes) -> bytes:
+    """Ask to close ``handle``."""
+    return b"\x04" + _string(handle)
+
+
+def read(handle: bytes, offset: int, size_bytes: int) -> bytes:
+    """Ask for up to ``size_bytes`` of a file."""
+    return b"\x05" + _string(handle) + pack(">QI", offset, size_bytes)
+
+
+def write(handle: bytes, offset: int, data: bytes) -> bytes:
+    """Ask to write ``data``."""
+    return b"\x06" + _string(handle) + pack(">Q", offset) + _string(data)
+
+
+def lstat(path: bytes) -> bytes:
+    """Ask what ``path`` is; a link is itself."""
+    return b"\x07" + _string(path)
+
+
+def stat(path: bytes) -> bytes:
+    """Ask what ``path`` leads to."""
+    return b"\x11" + _string(path)
+
+
+def set_look(handle: bytes, mode: int, mtime_s: int) -> bytes:
+    """Ask to set mode and times of an open file."""
+    mtime_s = min(max(mtime_s, 0), 0xFFFFFFFF)
+    return b"\x0a" + _string(handle) + pack(">IIII", _MODE | _TIMES, mode, mtime_s, mtime_s)
+
+
+def open_dir(path: bytes) -> bytes:
+    """Ask for a handle to read a directory."""
+    return b"\x0b" + _string(path)
+
+
+def read_dir(handle: bytes) -> bytes:
+    """Ask for the next names of a directory."""
+    return b"\x0c" + _string(handle)
+
+
+def remove(path: bytes) -> bytes:
+    """Ask to remove a file."""
+    return b"\x0d" + _string(path)
+
+
+def make_dir(path: bytes) -> bytes:
+    """Ask to make a directory."""
+    return b"\x0e" + _string(path) + pack(">I", 0)
+
+
+def remove_dir(path: bytes) -> bytes:
+    """Ask to remove an empty directory."""
+    return b"\x0f" + _string(path)
+
+
+def real_path(path: bytes) -> bytes:
+    """Ask for the absolute path; ``.`` is where a session begins."""
+    return b"\x10" + _string(path)
+
+
+def read_link(path: bytes) -> bytes:
+    """Ask where a link leads."""
+    return b"\x13" + _string(path)
+
+
+def make_link(path: bytes, target: bytes) -> bytes:
+    """Ask to make a link at ``path``."""
+    return b"\x14" + _string(target) + _string(path)
+
+
+def rename(path: bytes, target: bytes) -> bytes:
+    """Ask to rename; what stands at ``target`` makes it fail."""
+    return b"\x12" + _string(path) + _string(target)
+
+
+def replace(path: bytes, target: bytes) -> bytes:
+    """Ask to rename over ``target``, as rename(2) does; see :attr:`Sftp.can_replace`."""
+    return b"\xc8" + _string(b"posix-rename@openssh.com") + _string(path) + _string(target)
+
+
+def check(path: bytes, replies: Iterable[Reply]) -> None:
+    """Raise SftpError for the first of ``replies`` that is an error."""
+    for reply in replies:
+        if reply.status != OK:
+            raise SftpError(path, reply)
+
+
+class _Running:
+    """A task, and the replies that it waits for."""
+
+    __slots__ = ("missing", "replies", "task")
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.replies: list[Reply] = []
+        self.missing = 0
+
+
+class Sftp:
+    """One SFTP session; a context manager. ``can_replace`` says that a rename may replace what is there."""
+
+    def __init__(self, held: Held, label: str) -> None:
+        """Begin the session on ``held``, whose subsystem is sftp.
+
+        Raises:
+            SftpLost: the server has no SFTP.
+        """
+        self._held = held
+        self._label = label
+        self._number = 0
+        self._out = bytearray()
+        self._in = bytearray()
+        self._waiting: dict[int, tuple[_Running, int]] = {}
+        self._write(pack(">IBI", 5, _INIT, 3))
+        packet = self._read_packet()
+        if packet[0] != _VERSION:
+            raise self._lost("it answers something else than SFTP")
+        self.can_replace = b"posix-rename@openssh.com" in packet
+
+    def __enter__(self) -> Sftp:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def run(self, tasks: Iterable[Task]) -> None:
+        """Carry out ``tasks``, many at once, taking new ones as others end; the first error ends all.
+
+        Raises:
+            SftpError: what a task raises.
+            SftpLost: the session ended.
+        """
+        source, ready = iter(tasks), deque[_Running]()
+        exhausted = False
+        while True:
+            while ready:
+                self._advance(ready.popleft())
+            while not exhausted and len(self._waiting) < MAX_REQUESTS:
+                task = next(source, None)
+                exhausted = task is None
+                if task is not None:
+                    self._advance(_Running(task))
+            self._flush()
+            if not self._waiting:
+                return
+            self._take_replies(ready)
+
+    def ask(self, request: bytes) -> Reply:
+        """Send one request and return its reply."""
+        found: list[Reply] = []
+
+        def task() -> Task:
+            found.extend((yield [request]))
+
+        self.run([task()])
+        return found[0]
+
+    def _advance(self, running: _Running) -> None:
+        """Let a task take its replies and ask for more."""
+        try:
+            requests = running.task.send(running.replies) if running.replies else next(running.task)
+        except StopIteration:
+            return
+        running.replies = [Reply()] * len(requests)
+        running.missing = len(requests)
+        for index, request in enumerate(requests):
+            self._number = (self._number + 1) & 0xFFFFFFFF
+            self._waiting[self._number] = (running, index)
+            self._out += pack(">IBI", len(request) + 4, request[0], self._number)
+            self._out += request[1:]
+        if len(self._out) > FLUSH_BYTES:
+            self._flush()
+
+    def _take_replies(self, ready: deque[_Running]) -> None:
+        """Take at least one reply, and all that have come."""
+        while True:
+            packet = self._read_packet()
+            number = unpack_from(">I", packet, 1)[0]
+            if number not in self._waiting:
+                raise self._lost("it answers what nobody has asked")
+            running, index = self._waiting.pop(number)
+            running.replies[index] = parse_reply(packet)
+            running.missing -= 1
+            if not running.missing:
+                ready.append(running)
+            if not self._has_packet():
+                return
+
+    def _flush(self) -> None:
+        if self._out:
+            self._write(bytes(self._out))
+            self._out.clear()
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._held.write(data)
+        except BrokenPipeError as error:
+            raise self._lost() from error
+
+    def _has_packet(self) -> bool:
+        return len(self._in) >= 4 and len(self._in) >= 4 + unpack_from(">I", self._in)[0]
+
+    def _read_packet(self) -> bytes:
+        while not self._has_packet():
+            data = self._held.read_some()
+            if not data:
+                raise self._lost()
+            self._in += data
+            if unpack_from(">I", self._in.ljust(4, b"\0"))[0] > 1 << 24:
+                # What an rc file prints comes before the first packet, and its letters look like a great length.
+                raise self._lost(f"something there prints before SFTP begins: {bytes(self._in[:200])!r}")
+        end = 4 + unpack_from(">I", self._in)[0]
+        packet = bytes(self._in[4:end])
+        del self._in[:end]
+        return packet
+
+    def _lost(self, words: str = "") -> SftpLost:
+        if not words:
+            words = self._held.finish()[1][1].decode(errors="replace")
+        return SftpLost(f"no SFTP with {self._label}", detail=words or "the session ended without a word")
+
+
+def parse_reply(packet: bytes) -> Reply:
+    """Return the reply in one packet."""
+    kind, reply = packet[0], Reply()
+    if kind == _STATUS:
+        reply.status = unpack_from(">I", packet, 5)[0]
+        if len(packet) >= 13:
+            reply.words = _take_string(packet, 9)[0].decode(errors="replace")
+    elif kind in (_HANDLE, _DATA):
+        reply.data = _take_string(packet, 5)[0]
+    elif kind == _NAME:
+        count, offset = unpack_from(">I", packet, 5)[0], 9
+        for _ in range(count):
+            name, offset = _take_string(packet, offset)
+            _, offset = _take_string(packet, offset)
+            attributes, offset = _take_attributes(packet, offset)
+            reply.names.append((name, attributes))
+    elif kind == _ATTRS:
+        reply.attributes = _take_attributes(packet, 5)[0]
+    return reply
+
+
+def _take_string(packet: bytes, offset: int) -> tuple[bytes, int]:
+    end = offset + 4 + unpack_from(">I", packet, offset)[0]
+    return packet[offset + 4 : end], end
+
+
+def _take_attributes(packet: bytes, offset: int) -> tuple[Attributes, int]:
+    flags, offset = unpack_from(">I", packet, offset)[0], offset + 4
+    size, mode, mtime = 0, None, 0
+    if flags & _SIZE:
+        size, offset = unpack_from(">Q", packet, offset)[0], offset + 8
+    if flags & _OWNER:
+        offset += 8
+    if flags & _MODE:
+        mode, offset = unpack_from(">I", packet, offset)[0], offset + 4
+    if flags & _TIMES:
+        mtime, offset = unpack_from(">I", packet, offset + 4)[0], offset + 8
+    if flags & _MORE:
+        count, offset = unpack_from(">I", packet, offset)[0], offset + 4
+        for _ in range(2 * count):
+            _, offset = _take_string(packet, offset)
+    return Attributes(size, mode, mtime), offset

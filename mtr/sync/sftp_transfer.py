@@ -1,0 +1,186 @@
+"""What the SFTP engine does with single files, as tasks of :class:`mtr.ssh.sftp.Sftp`: upload and download.
+
+A file is whole under its own name or is not there: it travels under another name and is renamed. SFTP 3 knows times
+in whole seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from mtr.ssh import sftp
+from mtr.sync.archive import build_unreadable, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mtr.ssh.sftp import Attributes, Sftp, Task
+    from mtr.sync.plan import Entry
+
+    Counts = Callable[[int], None]
+
+NS_PER_S = 1_000_000_000
+
+
+def upload(top: bytes, entry: Entry, place: bytes, sent: Callable[[bytes], None], count: Counts) -> Task:
+    """Bring one path of the project below ``top`` (ends in a slash) to ``place``, where nothing stands.
+
+    ``sent`` gets the path once it is there; one that has vanished here is left out. ``count`` gets bytes as they go.
+    """
+    if entry.kind == "symlink":
+        try:
+            target = os.readlink(top + entry.path)
+        except OSError:
+            return
+        sftp.check(entry.path, (yield [sftp.make_link(place, target)]))
+    else:
+        descriptor = open_source(top, entry.path)
+        if descriptor is None:
+            return
+        try:
+            yield from _upload_content(descriptor, entry.path, place, count)
+        except OSError as error:
+            raise build_unreadable(entry.path, error) from error
+        finally:
+            os.close(descriptor)
+    sent(entry.path)
+
+
+def _upload_content(descriptor: int, path: bytes, place: bytes, count: Counts) -> Task:
+    """Write what the file holds now, and no more of one that grows meanwhile."""
+    found = os.fstat(descriptor)
+    opened = yield [sftp.open_file(place, sftp.WRITE | sftp.CREATE | sftp.TRUNCATE, stat.S_IMODE(found.st_mode))]
+    sftp.check(path, opened)
+    handle, offset, is_whole = opened[0].data, 0, False
+    while not is_whole:
+        requests, before = list[bytes](), offset
+        while len(requests) < sftp.BATCH_BLOCKS and not is_whole:
+            block = os.read(descriptor, min(sftp.BLOCK_BYTES, found.st_size - offset))
+            if block:
+                requests.append(sftp.write(handle, offset, block))
+            offset += len(block)
+            is_whole = not block or offset >= found.st_size
+        if is_whole:
+            mtime_s = found.st_mtime_ns // NS_PER_S
+            requests += [sftp.set_look(handle, stat.S_IMODE(found.st_mode), mtime_s), sftp.close(handle)]
+        sftp.check(path, (yield requests))
+        count(offset - before)
+
+
+def make_dirs(session: Sftp, folders: Iterable[bytes]) -> None:
+    """Make ``folders``, parents first; what is there already is left."""
+
+    def task(wanted: list[bytes]) -> Task:
+        for start in range(0, len(wanted), sftp.MAX_REQUESTS):
+            # What cannot be made is noticed by the first file in it.
+            yield [sftp.make_dir(folder) for folder in wanted[start : start + sftp.MAX_REQUESTS]]
+
+    session.run([task(list(folders))])
+
+
+def list_parents(paths: Iterable[bytes]) -> list[bytes]:
+    """Return every directory on the way to ``paths``, parents first."""
+    found: set[bytes] = set()
+    for path in paths:
+        folder = path.rpartition(b"/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition(b"/")[0]
+    return sorted(found)
+
+
+def look_at_all(session: Sftp, places: Iterable[bytes]) -> dict[bytes, Attributes]:
+    """Return what the server has at each of ``places``; those at which nothing stands are left out."""
+    found: dict[bytes, Attributes] = {}
+
+    def task(place: bytes) -> Task:
+        reply = (yield [sftp.lstat(place)])[0]
+        if reply.attributes is not None:
+            found[place] = reply.attributes
+        elif reply.status != sftp.NO_SUCH_FILE:
+            sftp.check(place, [reply])
+
+    session.run(task(place) for place in places)
+    return found
+
+
+def walk(session: Sftp, top: bytes) -> Iterator[tuple[bytes, Attributes]]:
+    """Yield every path below the directory ``top`` of the server, relative to it, level by level; links as links."""
+    level = [b""]
+    while level:
+        found: list[tuple[bytes, Attributes]] = []
+        session.run(_list_dir(top, folder, found) for folder in level)
+        yield from found
+        level = [path for path, look in found if look.mode is not None and stat.S_ISDIR(look.mode)]
+
+
+def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]]) -> Task:
+    place = top + b"/" + folder if folder else top
+    opened = yield [sftp.open_dir(place)]
+    sftp.check(place, opened)
+    handle = opened[0].data
+    while True:
+        reply = (yield [sftp.read_dir(handle)])[0]
+        if reply.status == sftp.EOF:
+            break
+        sftp.check(place, [reply])
+        for name, look in reply.names:
+            if name not in (b".", b".."):
+                found.append((folder + b"/" + name if folder else name, look))
+    yield [sftp.close(handle)]
+
+
+def download(place: bytes, look: Attributes, target: bytes, count: Counts) -> Task:
+    """Bring one file or link of the server to ``target`` here, which is replaced by rename."""
+    if look.mode is not None and stat.S_ISLNK(look.mode):
+        reply = (yield [sftp.read_link(place)])[0]
+        sftp.check(place, [reply])
+        _replace_by_link(target, reply.names[0][0])
+        return
+    opened = yield [sftp.open_file(place, sftp.READ)]
+    sftp.check(place, opened)
+    part = target + b".mtr-part"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield from _download_content(descriptor, place, opened[0].data, look.size_bytes, count)
+        os.fchmod(descriptor, stat.S_IMODE(look.mode if look.mode is not None else 0o644))
+        os.utime(descriptor, (look.mtime_s, look.mtime_s))
+        os.fsync(descriptor)
+        os.replace(part, target)
+    except BaseException:
+        os.unlink(part)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _download_content(descriptor: int, place: bytes, handle: bytes, size_bytes: int, count: Counts) -> Task:
+    """Read as much as the file held when it was looked at; one without a length (as in /proc) to its end."""
+    offset, is_whole = 0, False
+    while not is_whole:
+        blocks = min(sftp.BATCH_BLOCKS, -(-(size_bytes - offset) // sftp.BLOCK_BYTES)) if size_bytes else 1
+        offsets = [offset + number * sftp.BLOCK_BYTES for number in range(blocks)]
+        replies = yield [sftp.read(handle, start, sftp.BLOCK_BYTES) for start in offsets]
+        before = offset
+        for start, reply in zip(offsets, replies, strict=True):
+            if start != offset:
+                break  # The server has sent less than it was asked for; what follows is asked for again.
+            if reply.status == sftp.EOF:
+                is_whole = True
+                break
+            sftp.check(place, [reply])
+            os.pwrite(descriptor, reply.data, offset)
+            offset += len(reply.data)
+        is_whole = is_whole or (size_bytes > 0 and offset >= size_bytes)
+        count(offset - before)
+    yield [sftp.close(handle)]
+
+
+def _replace_by_link(target: bytes, leads_to: bytes) -> None:
+    part = target + b".mtr-part"
+    if os.path.lexists(part):
+        os.unlink(part)
+    os.symlink(leads_to, part)
+    os.replace(part, target)
