@@ -106,7 +106,7 @@ class Line:
         """Start one session on ``descriptors``, sending ``extra`` along; ``command`` may name a ``subsystem``."""
         facts = self.facts
         if facts.speaks_mux:
-            sent = facts.pick_sent(self.environ) | (extra or {})
+            sent = {**facts.pick_sent(self.environ), **(extra or {})}
             environ = [f"{name}={value}" for name, value in sent.items()]
             flags = {"forward_agent": facts.forward_agent, "subsystem": subsystem}
             return Session(facts.socket, command, environ, descriptors, **flags)

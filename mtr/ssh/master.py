@@ -19,9 +19,10 @@ import stat
 import time
 from dataclasses import asdict, dataclass
 
-from mtr.errors import ConnectionTimeout, MissingProgram, MtrError
+from mtr.errors import MtrError
 from mtr.ssh import options
 from mtr.ssh.diagnosis import build_connect_error
+from mtr.ssh.login import run_login
 from mtr.state import hold_lock, read_log, remove_file, write_atomic
 
 TYPE_CHECKING = False
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 
 CHECK_TIMEOUT_S = 5.0
 """A living master answers on its socket within milliseconds; a stopped one never does."""
-
-OPEN_TIMEOUT_S = 120.0
-"""For a login that nobody can be asked about. ConnectTimeout bounds reaching the server; this, the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,6 @@ def ensure_master(
 
     Raises:
         ConnectError: it could not be opened; the detail holds ssh's words.
-        MissingProgram: a password is to be given and sshpass is not installed.
     """
     with hold_lock(f"{socket}.lock"):
         pid = find_master(endpoint.client, socket, endpoint.destination, environ)
@@ -153,7 +150,11 @@ def _open(
     argv = options.build_master_argv(
         endpoint.client, endpoint.config, endpoint.explicit, endpoint.destination, socket, may_prompt=asks
     )
-    status = _run_login(endpoint, socket, argv, password, environ, timeout_s=None if may_prompt else OPEN_TIMEOUT_S)
+    try:
+        status = run_login(endpoint, socket, argv, password, environ, may_prompt=may_prompt)
+    except BaseException:
+        forget_master(socket)
+        raise
     pid = find_master(endpoint.client, socket, endpoint.destination, environ) if status == 0 else None
     if pid is None:
         words = read_log(f"{socket}.log")
@@ -165,56 +166,6 @@ def _open(
 def _record(endpoint: Endpoint, socket: str, pid: int) -> None:
     record = MasterRecord(endpoint.server_name, endpoint.address, endpoint.destination, pid, time.time())
     write_record(socket, record)
-
-
-def _run_login(
-    endpoint: Endpoint,
-    socket: str,
-    argv: list[str],
-    password: Secret | None,
-    environ: Mapping[str, str],
-    *,
-    timeout_s: float | None,
-) -> int:
-    """Run ssh until it has logged in and forked, or failed; return the status of its first process."""
-    from mtr.process.spawn import start_detached
-
-    if password is None:
-        return _wait_for_login(endpoint, start_detached(argv, environ, log=f"{socket}.log"), timeout_s)
-    read_end, write_end = os.pipe()
-    try:
-        # The pipe's buffer holds any password, so nobody has to read before sshpass does.
-        os.write(write_end, os.fsencode(password.reveal()) + b"\n")
-        os.close(write_end)
-        # When sshpass ends it hangs up its terminal, which kills an ssh that is just going into the background:
-        # nohup keeps it alive until it has left that terminal's session.
-        pid = start_detached(["sshpass", "-d", str(read_end), "nohup", *argv], environ, [read_end], log=f"{socket}.log")
-    except MissingProgram as error:
-        hint = f"install sshpass, or use a key for {endpoint.server_name}"
-        raise MissingProgram("sshpass, which hands a password to ssh, is not installed here", hint=hint) from error
-    finally:
-        os.close(read_end)
-    return _wait_for_login(endpoint, pid, timeout_s)
-
-
-def _wait_for_login(endpoint: Endpoint, pid: int, timeout_s: float | None) -> int:
-    """Wait for the first process of ssh; end it when time is up or the user interrupts."""
-    from mtr.process.spawn import is_ended
-
-    started_s = time.monotonic()
-    try:
-        while (status := is_ended(pid)) is None:
-            if timeout_s is not None and time.monotonic() - started_s > timeout_s:
-                raise ConnectionTimeout(
-                    f"the login to {endpoint.label} did not end within {timeout_s:g} s",
-                    hint=f"log in on a terminal: mtr up -s {endpoint.server_name}",
-                )
-            time.sleep(0.005)
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        raise
-    return status
 
 
 def stop_master(client: options.SshClient, socket: str, destination: str, environ: Mapping[str, str]) -> None:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from mtr.errors import ConnectError, LoginShellBroken
 from mtr.ssh import master, options
 from mtr.ssh.facts import Facts
+from mtr.ssh.known_hosts import find_keys
 from mtr.ssh.line import Line
+from mtr.ssh.login import choose_helper
 from mtr.ssh.outcome import Ended, Outcome
 from mtr.state import ensure_runtime_dir
 
@@ -106,9 +108,13 @@ class Sessions:
         from mtr.config.passwords import load_password
 
         password = load_password(self.server, self._environ)
+        found = self.endpoint
+        known = find_keys(found.known_hosts, found.known_name)
         master.ensure_master(
-            self.endpoint, self.socket, password, self._environ, may_prompt=self._may_prompt, learn=self._learn
+            found, self.socket, password, self._environ, may_prompt=self._may_prompt, learn=self._learn
         )
+        for key in find_keys(found.known_hosts, found.known_name) if not known else ():
+            self.says(f"the host key of {found.label} is new and was stored in {key.file}: {key.fingerprint}")
 
     def _learn(self) -> None:
         """Learn once per master what the server takes, and that its login shell runs what it is given."""
@@ -163,7 +169,8 @@ class Sessions:
         argv = options.build_master_argv(
             found.client, found.config, found.explicit, found.destination, self.socket, may_prompt=asks
         )
-        return [["sshpass", "-d", "FD", "nohup", *argv] if asks else argv]
+        is_typed = asks and choose_helper(found, self._environ) == "sshpass"
+        return [["sshpass", "-d", "FD", "nohup", *argv] if is_typed else argv]
 
 
 def _give_up(line: Line, ended: Ended, failures: int) -> None:

@@ -241,6 +241,7 @@ sign() {
   printf '%s\n' "$$ $mtr_boot" "$mtr_line" >".mtr/busy.$mtr_run"
 }
 
+command -v mv >/dev/null || fail 1 "there is no mv in $PATH"
 if ! is_there; then
   for mtr_o in $mtr_old; do
     if mv -- ".mtr/t.$mtr_o" ".mtr/busy.$mtr_run" 2>/dev/null; then

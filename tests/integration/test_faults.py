@@ -197,14 +197,30 @@ def test_a_remote_directory_that_cannot_be_written(home: Home, project: Path) ->
 
 
 def test_no_rsync_on_the_server(home: Home, project: Path, make_server: Callable[..., SshServer]) -> None:
-    """The server's PATH has no rsync: said as such, with what to do."""
+    """The server's PATH has neither rsync nor tar: SFTP does it, and who asks for rsync is told."""
+    bare = home.dir / "bare"
+    bare.mkdir()
+    for name in ("sh", "bash", "mkdir", "rm", "mv", "ln", "rmdir", "date", "find", "cat"):
+        (bare / name).symlink_to(str(shutil.which(name)))
+    other = make_server(f"SetEnv PATH={bare}")
+    home.configure(project, port=other.port, sync="rsync")
+    assert "rsync is not installed on" in fail(home, project)
+    home.configure(project, port=other.port)
+    assert home.run_mtr(["cat", "a.txt", "src/b.py"], project).stdout == b"one\nprint('two')\n"
+    (project / "a.txt").write_text("again\n")
+    (project / "src" / "b.py").unlink()
+    assert home.run_mtr(["cat a.txt; find ./src"], project).stdout == b"again\n"
+
+
+def test_a_server_without_even_mv(home: Home, project: Path, make_server: Callable[..., SshServer]) -> None:
+    """What cannot be done is said; commands still run."""
     bare = home.dir / "bare"
     bare.mkdir()
     for name in ("sh", "bash", "mkdir", "rm", "cat", "touch"):
         (bare / name).symlink_to(str(shutil.which(name)))
     other = make_server(f"SetEnv PATH={bare}")
     home.configure(project, port=other.port)
-    assert "rsync is not installed on" in fail(home, project)
+    assert "there is no mv" in fail(home, project)
     done = home.run_mtr(["--no-sync", "sh", "-c", "echo fine"], project)
     assert done.stdout == b"fine\n"
 

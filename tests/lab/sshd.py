@@ -7,6 +7,7 @@ works for root and for anyone else alike. sshd drops both wrappers from the envi
 from __future__ import annotations
 
 import glob
+import hmac
 import os
 import pwd
 import shutil
@@ -22,6 +23,16 @@ PASSWORD_USER = "pw"
 PASSWORD = "pass word'1$"
 
 
+CODE_SECRET = b"one-time codes of the lab"
+
+
+def make_code(counter: int) -> str:
+    """Return the one-time code of ``counter`` (RFC 4226, HOTP): each is taken once, in order."""
+    digest = hmac.digest(CODE_SECRET, counter.to_bytes(8, "big"), "sha1")
+    start = digest[-1] & 0xF
+    return f"{(int.from_bytes(digest[start : start + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06d}"
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on just now."""
     with socket.socket() as probe:
@@ -34,14 +45,23 @@ class SshServer:
     """One sshd; a context manager. ``lines`` are added in front of its configuration, where the first value wins."""
 
     def __init__(
-        self, *, lines: tuple[str, ...] = (), key_from: SshServer | None = None, accept_env: str = "LANG LC_*"
+        self,
+        *,
+        lines: tuple[str, ...] = (),
+        key_from: SshServer | None = None,
+        accept_env: str = "LANG LC_*",
+        with_code: bool = False,
     ) -> None:
+        """Make its files; ``with_code`` asks for the password, then for a one-time code (see :func:`make_code`)."""
         self.dir = Path(tempfile.mkdtemp(prefix="mtr-lab-", dir="/tmp"))
         self.port = free_port()
         self.log = self.dir / "log"
         self.key = key_from.key if key_from else self._make_key("client")
         self._host_key = self._make_key("host")
+        self._with_code = with_code
         self._write_users()
+        if with_code:
+            lines = (*lines, "PasswordAuthentication no", "KbdInteractiveAuthentication yes")
         self._write_config((*lines, f"AcceptEnv {accept_env}"))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -69,9 +89,15 @@ class SshServer:
         passwords = [f"{name}:{PASSWORD if name == PASSWORD_USER else 'x'}:sshd" for name in users]
         (self.dir / "passdb").write_text("\n".join(passwords) + "\n")
         places = [f"/usr/{lib}/pam_wrapper/pam_matrix.so" for lib in ("lib/*", "lib", "lib64")]
-        matrix = next(found for place in places for found in glob.glob(place))
+        matrix = Path(next(found for place in places for found in glob.glob(place)))
         (self.dir / "pam").mkdir()
         rules = [f"{kind} required {matrix} passdb={self.dir}/passdb" for kind in ("auth", "account", "session")]
+        if self._with_code:
+            oath = matrix.parent.parent / "security" / "pam_oath.so"
+            rules.insert(1, f"auth required {oath} usersfile={self.dir}/oath window=50 digits=6")
+            secrets = [f"HOTP {name} - {CODE_SECRET.hex()}" for name in users]
+            (self.dir / "oath").write_text("\n".join(secrets) + "\n")
+            (self.dir / "oath").chmod(0o600)
         for service in ("sshd", "other"):
             (self.dir / "pam" / service).write_text("\n".join(rules) + "\n")
         for name in users:
@@ -82,7 +108,7 @@ class SshServer:
 Port {self.port}
 ListenAddress 127.0.0.1
 HostKey {self._host_key}
-AuthorizedKeysFile {self.key}.pub
+AuthorizedKeysFile {self.key}.pub {self.dir}/more_keys
 PermitRootLogin yes
 StrictModes no
 UsePAM yes
