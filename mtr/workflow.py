@@ -98,8 +98,8 @@ def make_route(
     connection = connect(target.server, environ, may_prompt=may_prompt, says=voice.say)
     voice.detail(f"connected to {connection.label}")
     route = build_route(target, connection, load_machine_id())
-    if not route.facts.ssh:
-        return route, connection  # what it needs to log in is not kept
+    if not route.facts.socket:
+        return route, connection  # a login of this process alone: nothing that a later run could use
     files, places, variables = _list_sources(target, connection, environ)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs the next run its time, and no more
         save_route(route, invocation, environ, files=files, places=places, variables=variables, started_ns=started_ns)
@@ -163,7 +163,7 @@ def _list_sources(
     if "{branch}" in (target.server.remote_dir or "") and project.git_dir is not None:
         files.append(str(project.git_dir / "HEAD"))
     ssh_files, variables = list_dependencies(environ)
-    files += [*ssh_files, connection.facts.ssh]
+    files += [*ssh_files, *([connection.facts.ssh] if connection.facts.ssh else [])]
     start = project.root / project.subdir
     chain = [start, *start.parents]
     places = [f"{folder}/{name}" for folder in chain for name in (".mtr", ".git")]
@@ -201,7 +201,10 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     lines = [shlex.join(argv) for argv in connection.build_opening_argvs()]
     if invocation.sync:
         lines += _describe_sync(target, connection, environ)
-    lines.append(shlex.join(connection.build_foreground_argv(connection.build_call(command), tty=tty)))
+    if connection.facts.ssh:
+        lines.append(shlex.join(connection.build_foreground_argv(connection.build_call(command), tty=tty)))
+    else:
+        lines.append(f"# by paramiko to {connection.label}: {connection.build_call(command).remote_command}")
     place = f"{target.remote_dir}/{target.subdir}".rstrip("/")
     lines.append(f"# on {target.server.name}, in {place}: {_render_words(command)}")
     lines += [f"# with {name}=***" for name in command.env]

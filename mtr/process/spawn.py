@@ -28,7 +28,12 @@ def start_inherited(argv: Sequence[str], environ: Mapping[str, str], *, own_sess
 
 
 def start_detached(
-    argv: Sequence[str], environ: Mapping[str, str], keep: Sequence[int] = (), *, log: str = os.devnull
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    keep: Sequence[int] = (),
+    *,
+    log: str = os.devnull,
+    own_session: bool = False,
 ) -> int:
     """Start ``argv`` away from the user's stdio, inheriting also the descriptors in ``keep``; return its pid.
 
@@ -42,7 +47,7 @@ def start_detached(
     )
     for descriptor in keep:
         os.set_inheritable(descriptor, True)
-    return _spawn(argv, environ, actions, own_session=False)
+    return _spawn(argv, environ, actions, own_session=own_session)
 
 
 def start_piped(argv: Sequence[str], environ: Mapping[str, str], descriptors: Sequence[int]) -> int:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
+import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mtr.errors import ConnectionRefused, ConnectionTimeout, UnknownHost
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mtr.config.model import Server
-    from mtr.ssh.gate import Command
+    from mtr.ssh.gate import Command, GateCall
     from mtr.ssh.line import Line
     from mtr.ssh.outcome import Ended
 
@@ -42,15 +45,11 @@ def connect(
         ConnectError: no address could be reached, or the first reachable one refused the login.
     """
     environ = os.environ if environ is None else environ
-    if why := explain_fallback(server, environ):
-        from mtr.ssh.fallback.connection import connect_without_ssh
+    if explain_fallback(server, environ) and not can_share():
+        from mtr.ssh.fallback.connection import connect_alone
 
-        return connect_without_ssh(server, environ, may_prompt=may_prompt, says=says or (lambda _line: None), why=why)
-    client = load_client(environ)
-    candidates = [
-        Sessions(server, resolve_endpoint(server, host, client, environ), environ, may_prompt=may_prompt, says=says)
-        for host in server.hosts
-    ]
+        return connect_alone(server, environ, may_prompt=may_prompt, says=says)
+    candidates = list_candidates(server, environ, may_prompt=may_prompt, says=says)
     candidates.sort(key=lambda sessions: not os.path.exists(sessions.socket))
     for sessions in candidates[:-1]:
         with contextlib.suppress(*_UNREACHABLE):
@@ -70,10 +69,31 @@ def explain_fallback(server: Server, environ: Mapping[str, str]) -> str:
     return "ssh is not installed on this machine"
 
 
+def can_share() -> bool:
+    """Tell whether processes here can hand each other their descriptors, as the use of a master needs."""
+    return hasattr(socket, "AF_UNIX") and hasattr(socket, "SCM_RIGHTS")
+
+
+def list_candidates(
+    server: Server, environ: Mapping[str, str], *, may_prompt: bool = False, says: Says | None = None
+) -> list[Sessions]:
+    """Return the masters' makers for each address of ``server``, in the order written; nothing is opened."""
+    if why := explain_fallback(server, environ):
+        from mtr.ssh.fallback.sessions import FallbackSessions
+
+        return [
+            FallbackSessions(server, host, environ, why=why, may_prompt=may_prompt, says=says) for host in server.hosts
+        ]
+    client = load_client(environ)
+    return [
+        Sessions(server, resolve_endpoint(server, host, client, environ), environ, may_prompt=may_prompt, says=says)
+        for host in server.hosts
+    ]
+
+
 def plan_connection(server: Server, environ: Mapping[str, str]) -> Connection:
     """Return a connection to the first address of ``server`` that opens only when it is used: for a dry run."""
-    endpoint = resolve_endpoint(server, server.hosts[0], load_client(environ), environ)
-    return Connection(server, Sessions(server, endpoint, environ), environ)
+    return Connection(server, list_candidates(server, environ)[0], environ)
 
 
 class Connection(BaseConnection):
@@ -104,10 +124,12 @@ class Connection(BaseConnection):
 
         The callbacks run on threads of their own and get bytes, cut anywhere.
         """
+        call = self.prepare_call(command)
+        if not self.facts.ssh:
+            return self._stream_by_mux(call, on_stdout, on_stderr)
         from mtr.process.captured import stream
         from mtr.state import remove_file
 
-        call = self.prepare_call(command)
         environ = self.build_environ(call.environ)
 
         def once() -> Ended:
@@ -117,5 +139,25 @@ class Connection(BaseConnection):
                 return self.read_outcome(stream(argv, on_stdout=on_stdout, on_stderr=on_stderr, env=environ), log)
             finally:
                 remove_file(log)
+
+        return self.attempt(once).status
+
+    def _stream_by_mux(
+        self, call: GateCall, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]
+    ) -> int:
+        from mtr.process.piped import open_input
+        from mtr.ssh.fallback.channel import hand_over
+
+        def once() -> Ended:
+            source, (out, out_end), (err, err_end) = open_input(b""), os.pipe(), os.pipe()
+            session = self.open_session(call.remote_command, (source, out_end, err_end), call.environ)
+            for descriptor in (source, out_end, err_end):
+                os.close(descriptor)
+            pairs = ((out, on_stdout), (err, on_stderr))
+            for pump in [hand_over(partial(os.read, number), take) for number, take in pairs]:
+                pump.join()
+            os.close(out)
+            os.close(err)
+            return self.wait_for(session, time.monotonic())
 
         return self.attempt(once).status

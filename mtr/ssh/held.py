@@ -11,14 +11,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mtr.ssh.line import Line
     from mtr.ssh.outcome import Ended
+    from mtr.ssh.wire import Wire
 
 
 class Held:
     """A session that mtr feeds and reads while it goes on."""
 
-    def __init__(self, line: Line, command: str, *, subsystem: bool = False) -> None:
+    def __init__(self, line: Wire, command: str, *, subsystem: bool = False) -> None:
         self._line = line
         self._started_s = time.monotonic()
         (source, self._in), (self._out, out_end), (self._err, err_end) = os.pipe(), os.pipe(), os.pipe()

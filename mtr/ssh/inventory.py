@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mtr.ssh import master
-from mtr.ssh.endpoint import load_client, resolve_endpoint
+from mtr.ssh.connection import list_candidates
 from mtr.state import ensure_runtime_dir
 
 if TYPE_CHECKING:
@@ -17,23 +17,19 @@ if TYPE_CHECKING:
 
 def load_masters(environ: Mapping[str, str]) -> list[master.MasterRecord]:
     """Return the masters that answer, the oldest first; files of those that have gone are removed."""
-    client, runtime_dir = load_client(environ), ensure_runtime_dir(environ)
+    runtime_dir = ensure_runtime_dir(environ)
     master.collect_masters(runtime_dir)
-    return [
-        record
-        for socket, record in master.list_masters(runtime_dir)
-        if master.find_master(client, socket, record.destination, environ) is not None
-    ]
+    return [record for socket, record in master.list_masters(runtime_dir) if master.find_master(socket) is not None]
 
 
 def close_masters(server: Server | None, environ: Mapping[str, str]) -> list[master.MasterRecord]:
     """Close the masters of ``server``, or all of them, gently; return what was closed."""
-    client, runtime_dir = load_client(environ), ensure_runtime_dir(environ)
+    runtime_dir = ensure_runtime_dir(environ)
     master.collect_masters(runtime_dir)
-    keys = None if server is None else {resolve_endpoint(server, h, client, environ).key for h in server.hosts}
+    keys = None if server is None else {found.endpoint.key for found in list_candidates(server, environ)}
     closed = []
     for socket, record in master.list_masters(runtime_dir):
         if keys is None or os.path.basename(socket).partition(".")[0] in keys:
-            master.stop_master(client, socket, record.destination, environ)
+            master.stop_master(socket)
             closed.append(record)
     return closed

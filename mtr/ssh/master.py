@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 
 from mtr.errors import MtrError
 from mtr.ssh import options
+from mtr.ssh.control import ask_alive, ask_to_stop
 from mtr.ssh.diagnosis import build_connect_error
 from mtr.ssh.login import run_login
 from mtr.state import hold_lock, read_log, remove_file, write_atomic
@@ -76,33 +77,12 @@ def write_record(socket: str, record: MasterRecord) -> None:
     write_atomic(f"{socket}.json", json.dumps(asdict(record)).encode())
 
 
-def find_master(client: options.SshClient, socket: str, destination: str, environ: Mapping[str, str]) -> int | None:
+def find_master(socket: str) -> int | None:
     """Return the pid of the master that answers on ``socket``, else None.
 
     A master that does not answer in time (stopped, wedged) counts as none.
     """
-    from mtr.process.piped import ProgramTimeout, run_piped
-
-    if not _is_own_socket(socket):
-        return None
-    argv = options.build_control_argv(client, socket, "check", destination)
-    try:
-        asked = run_piped(argv, env=environ, timeout_s=CHECK_TIMEOUT_S)
-    except ProgramTimeout:
-        return None
-    return parse_check((asked.stdout + asked.stderr).decode(errors="replace"))
-
-
-def is_answering(ssh: str, socket: str, destination: str, environ: Mapping[str, str]) -> bool:
-    """Tell whether a master answers on ``socket``, as the program ``ssh`` sees it."""
-    return find_master(options.SshClient(ssh, (0, 0)), socket, destination, environ) is not None
-
-
-def parse_check(text: str) -> int | None:
-    """Return the pid in ``Master running (pid=N)``, the answer to ``-O check``; None without it."""
-    _, found, rest = text.partition("Master running (pid=")
-    digits = rest.partition(")")[0]
-    return int(digits) if found and digits.isdigit() else None
+    return ask_alive(socket, CHECK_TIMEOUT_S) if _is_own_socket(socket) else None
 
 
 def _is_own_socket(path: str) -> bool:
@@ -113,72 +93,57 @@ def _is_own_socket(path: str) -> bool:
     return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
 
 
-def ensure_master(
-    endpoint: Endpoint,
-    socket: str,
-    password: Secret | None,
-    environ: Mapping[str, str],
-    *,
-    may_prompt: bool,
-    learn: Callable[[], None],
-) -> None:
-    """Open the master of ``endpoint`` on ``socket`` unless one answers there; ``learn`` what its server takes.
+def ensure_master(endpoint: Endpoint, socket: str, *, start: Callable[[], None], learn: Callable[[], None]) -> None:
+    """``start`` the master of ``endpoint`` on ``socket`` unless one answers there; ``learn`` what its server takes.
 
     Nobody else uses the master before that is known: a session that asks must not be refused for those that run.
 
     Raises:
-        ConnectError: it could not be opened; the detail holds ssh's words.
+        ConnectError: it could not be opened; the detail holds the words that say why.
     """
     with hold_lock(f"{socket}.lock"):
-        pid = find_master(endpoint.client, socket, endpoint.destination, environ)
+        pid = find_master(socket)
         if pid is None:
             kill_master(socket)
-            _open(endpoint, socket, password, environ, may_prompt=may_prompt)
-        elif load_record(socket) is None:
-            # Whoever opened it was killed before it could say so.
-            _record(endpoint, socket, pid)
+            try:
+                start()
+            except BaseException:
+                forget_master(socket)
+                raise
+            pid = find_master(socket)
         record = load_record(socket)
+        if pid is not None and (record is None or record.pid != pid):
+            # Just opened; or whoever opened it was killed before it could say so.
+            write_record(
+                socket,
+                MasterRecord(endpoint.server_name, endpoint.address, endpoint.destination, pid, time.time()),
+            )
+            record = None
         if record is None or not record.is_learnt:
             learn()
 
 
-def _open(
+def open_by_ssh(
     endpoint: Endpoint, socket: str, password: Secret | None, environ: Mapping[str, str], *, may_prompt: bool
 ) -> None:
-    """Start ssh, wait until it has gone into the background, and record it."""
+    """Start ssh and wait until it has gone into the background.
+
+    Raises:
+        ConnectError: it did not; the detail holds ssh's words.
+    """
     asks = may_prompt or password is not None
     argv = options.build_master_argv(
         endpoint.client, endpoint.config, endpoint.explicit, endpoint.destination, socket, may_prompt=asks
     )
-    try:
-        status = run_login(endpoint, socket, argv, password, environ, may_prompt=may_prompt)
-    except BaseException:
-        forget_master(socket)
-        raise
-    pid = find_master(endpoint.client, socket, endpoint.destination, environ) if status == 0 else None
-    if pid is None:
-        words = read_log(f"{socket}.log")
-        forget_master(socket)
-        raise build_connect_error(endpoint, words, status)
-    _record(endpoint, socket, pid)
+    status = run_login(endpoint, socket, argv, password, environ, may_prompt=may_prompt)
+    if status != 0 or find_master(socket) is None:
+        raise build_connect_error(endpoint, read_log(f"{socket}.log"), status)
 
 
-def _record(endpoint: Endpoint, socket: str, pid: int) -> None:
-    record = MasterRecord(endpoint.server_name, endpoint.address, endpoint.destination, pid, time.time())
-    write_record(socket, record)
-
-
-def stop_master(client: options.SshClient, socket: str, destination: str, environ: Mapping[str, str]) -> None:
+def stop_master(socket: str) -> None:
     """Close the master on ``socket`` gently: it takes no more sessions and goes with its last one."""
-    from mtr.process.piped import ProgramTimeout, run_piped
-
-    try:
-        run_piped(
-            options.build_control_argv(client, socket, "stop", destination), env=environ, timeout_s=CHECK_TIMEOUT_S
-        )
-    except ProgramTimeout:
+    if not ask_to_stop(socket, CHECK_TIMEOUT_S):
         kill_master(socket)
-        return
     forget_master(socket)
 
 

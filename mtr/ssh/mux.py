@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 VERSION = 4
 ASK_TIMEOUT_S = 5.0
 
-_HELLO = 0x00000001
-_NEW_SESSION = 0x10000002
-_PERMISSION_DENIED = 0x80000002
-_FAILURE = 0x80000003
-_EXIT_MESSAGE = 0x80000004
-_SESSION_OPENED = 0x80000006
+HELLO = 0x00000001
+NEW_SESSION = 0x10000002
+ALIVE_CHECK = 0x10000004
+STOP_LISTENING = 0x10000009
+OK = 0x80000001
+PERMISSION_DENIED = 0x80000002
+FAILURE = 0x80000003
+EXIT_MESSAGE = 0x80000004
+ALIVE = 0x80000005
+SESSION_OPENED = 0x80000006
+RESIZE = 0x1F000001
+"""Not of OpenSSH: the window of a session's terminal has another size. Only mtr's own masters get it."""
+
 _NO_ESCAPE = 0xFFFFFFFF
 
 
@@ -42,10 +49,12 @@ class Session:
         *,
         forward_agent: bool = False,
         subsystem: bool = False,
+        terminal: str = "",
     ) -> None:
         """Ask the master on ``socket`` for a session; its end tells whether it opened.
 
-        With ``subsystem``, ``command`` is the name of one (RFC 4254, 6.5).
+        With ``subsystem``, ``command`` is the name of one (RFC 4254, 6.5). ``terminal`` is the type of the terminal
+        that the session gets, "" for none; ssh's own masters are asked for those by an ``ssh`` alone.
 
         ``environ`` are strings ``NAME=VALUE``, of which the master sends on what its ``SendEnv`` allows;
         ``descriptors`` are stdin, stdout and stderr, and may be closed here afterwards.
@@ -60,8 +69,9 @@ class Session:
             # A master that has been stopped takes nothing from its socket.
             self._socket.settimeout(ASK_TIMEOUT_S)
             self._socket.connect(socket)
-            self._send(pack(">II", _HELLO, VERSION))
-            self._send(_build_request(command, environ, forward_agent=forward_agent, subsystem=subsystem))
+            self._send(pack(">II", HELLO, VERSION))
+            flags = (bool(terminal), False, forward_agent, subsystem)
+            self._send(_build_request(command, environ, terminal, flags))
             for descriptor in descriptors:
                 rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pack("i", descriptor))
                 self._socket.sendmsg([b"\0"], [rights])
@@ -76,6 +86,10 @@ class Session:
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when the session has news, -1 after its end."""
         return self._socket.fileno()
+
+    def resize(self, *_size: int) -> None:
+        """Let the master look how large the terminal on the descriptors is now: see ``RESIZE``."""
+        self._send(pack(">I", RESIZE))
 
     def close(self) -> None:
         """Let go of the session; the master closes it on the server."""
@@ -121,15 +135,15 @@ class Session:
 
     def _read_message(self, message: bytes) -> None:
         kind = unpack_from(">I", message)[0]
-        if kind == _SESSION_OPENED:
+        if kind == SESSION_OPENED:
             self._opened = True
-        elif kind == _EXIT_MESSAGE:
+        elif kind == EXIT_MESSAGE:
             self._status = unpack_from(">I", message, 8)[0]
-        elif kind in (_FAILURE, _PERMISSION_DENIED):
+        elif kind in (FAILURE, PERMISSION_DENIED):
             self._words = message[12:].decode(errors="replace")
             self._refused = "refused by peer" in self._words
             self.close()
-        elif kind == _HELLO and unpack_from(">I", message, 4)[0] != VERSION:
+        elif kind == HELLO and unpack_from(">I", message, 4)[0] != VERSION:
             self._words = "the master speaks another version of the multiplexing protocol"
             self.close()
 
@@ -141,13 +155,14 @@ class Session:
         return Ended(255, Outcome.REFUSED if self._refused else Outcome.NEVER_OPENED, self._words)
 
 
-def _build_request(command: str, environ: Iterable[str], *, forward_agent: bool, subsystem: bool) -> bytes:
-    # tty, X11, agent, subsystem, escape character; then terminal type, command, environment.
-    flags = pack(">IIIII", 0, 0, int(forward_agent), int(subsystem), _NO_ESCAPE)
-    strings = b"".join(map(_string, ("", command, *environ)))
-    return pack(">II", _NEW_SESSION, 1) + _string("") + flags + strings
+def _build_request(command: str, environ: Iterable[str], terminal: str, flags: Iterable[bool]) -> bytes:
+    # Flags for tty, X11, agent, subsystem; escape character; then terminal type, command, environment.
+    numbers = pack(">IIIII", *flags, _NO_ESCAPE)
+    strings = b"".join(map(pack_string, (terminal, command, *environ)))
+    return pack(">II", NEW_SESSION, 1) + pack_string("") + numbers + strings
 
 
-def _string(text: str) -> bytes:
+def pack_string(text: str) -> bytes:
+    """Return ``text`` as the protocol writes it: its length, then its bytes."""
     data = text.encode(errors="surrogateescape")
     return pack(">I", len(data)) + data

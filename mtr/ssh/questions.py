@@ -9,6 +9,7 @@ On disk, while ssh logs in: ``RUNTIME/ask.RANDOM/`` (0700) with the program and 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ class Answers:
         self._endpoint = endpoint
         self._password = password
         self._may_prompt = may_prompt
+        self._used = False
 
     def answer(self, question: str) -> str:
         """Return the answer to ``question``.
@@ -38,13 +40,39 @@ class Answers:
             AuthenticationFailed: there is none; ``question`` is in the error.
         """
         if is_for_password(question) and self._password is not None:
-            known, self._password = self._password, None
+            known, self._password, self._used = self._password, None, True
             return known.reveal()
         if self._may_prompt:
             return ask_person(question)
         name = self._endpoint.server_name
+        if is_for_password(question) and self._used:
+            raise AuthenticationFailed(f"{self._endpoint.label} does not take the password", detail=question.strip())
         message = f"{self._endpoint.label} asks for what nobody is here to answer"
         raise AuthenticationFailed(message, detail=question.strip(), hint=f"log in on a terminal: mtr up -s {name}")
+
+
+def ask_waiting_mtr(question: str) -> str:
+    """Ask the mtr that has started this process and waits; what ``shell/askpass.sh`` does, from Python.
+
+    Raises:
+        AuthenticationFailed: it has gone.
+    """
+    folder = os.environ["MTR_ASKPASS"]
+    descriptor = os.open(f"{folder}/question", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.write(descriptor, os.fsencode(question) + _END)
+    os.close(descriptor)
+    descriptor = os.open(f"{folder}/answer", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    answer = b""
+    try:
+        while not answer.endswith(b"\n"):
+            select.select([descriptor], [], [])
+            data = os.read(descriptor, 4096)
+            if not data:
+                raise AuthenticationFailed("nobody waits for this login any more")
+            answer += data
+    finally:
+        os.close(descriptor)
+    return os.fsdecode(answer[:-1])
 
 
 def is_for_password(question: str) -> bool:

@@ -66,7 +66,7 @@ class Sessions:
 
     def ensure_alive(self) -> None:
         """Make sure that the master answers now; open it anew if it does not."""
-        if master.find_master(self.endpoint.client, self.socket, self.endpoint.destination, self._environ) is None:
+        if master.find_master(self.socket) is None:
             self._open()
 
     def recover(self, line: Line, ended: Ended, failures: int) -> None:
@@ -105,14 +105,15 @@ class Sessions:
             )
 
     def _open(self) -> None:
+        master.ensure_master(self.endpoint, self.socket, start=self._start, learn=self._learn)
+
+    def _start(self) -> None:
+        """Open the master of the endpoint on the socket in use, and say what key a new server has."""
         from mtr.config.passwords import load_password
 
-        password = load_password(self.server, self._environ)
-        found = self.endpoint
+        found, password = self.endpoint, load_password(self.server, self._environ)
         known = find_keys(found.known_hosts, found.known_name)
-        master.ensure_master(
-            found, self.socket, password, self._environ, may_prompt=self._may_prompt, learn=self._learn
-        )
+        master.open_by_ssh(found, self.socket, password, self._environ, may_prompt=self._may_prompt)
         for key in find_keys(found.known_hosts, found.known_name) if not known else ():
             self.says(f"the host key of {found.label} is new and was stored in {key.file}: {key.fingerprint}")
 

@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mtr.ssh.line import Line
     from mtr.ssh.outcome import Ended
+    from mtr.ssh.wire import Wire
 
 
 class SshSession:
@@ -22,7 +22,7 @@ class SshSession:
 
     def __init__(
         self,
-        line: Line,
+        line: Wire,
         command: str,
         descriptors: Sequence[int],
         extra: Mapping[str, str],
@@ -54,6 +54,9 @@ class SshSession:
                 break
             time.sleep(0.005)
         return self._status is not None
+
+    def resize(self, *_size: int) -> None:
+        """Nothing to do: it never has a terminal."""
 
     def end(self) -> Ended:
         """Return how the session ended."""

@@ -6,6 +6,7 @@ Threads move the bytes of a joined one: nothing here needs a pipe that can be po
 from __future__ import annotations
 
 import os
+import select
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -126,12 +127,16 @@ class HeldChannel:
 
 
 class JoinedChannel:
-    """A session on descriptors of this process, with the face of :class:`mtr.ssh.mux.Session`."""
+    """A session on descriptors of this process, with the face of :class:`mtr.ssh.mux.Session`.
 
-    def __init__(self, channel: paramiko.Channel, descriptors: tuple[int, int, int]) -> None:
+    ``owned`` says that they are its own, to be closed, each by the thread that uses it.
+    """
+
+    def __init__(self, channel: paramiko.Channel, descriptors: tuple[int, int, int], *, owned: bool = False) -> None:
         self._channel = channel
         self._over = threading.Event()
         self._lost_reader = False
+        self._owned = owned
         source, out, err = descriptors
         readers = [(channel.recv, out), (channel.recv_stderr, err)]
         self._pumps = [threading.Thread(target=self._copy, args=pair, daemon=True) for pair in readers]
@@ -142,11 +147,27 @@ class JoinedChannel:
 
     def _feed(self, source: int) -> None:
         try:
-            while data := os.read(source, CHUNK_BYTES):
+            while self._is_fed(source) and (data := os.read(source, CHUNK_BYTES)):
                 self._channel.sendall(data)
             self._channel.shutdown_write()
         except OSError:
             pass  # The session reads no more.
+        finally:
+            self._let_go(source)
+
+    def _is_fed(self, source: int) -> bool:
+        """Wait until ``source`` has something; tell whether the session is still there to take it.
+
+        A read that waits longer than the session lives would take what is typed for the next program.
+        """
+        if not hasattr(select, "poll"):
+            return True
+        poller = select.poll()
+        poller.register(source, select.POLLIN)
+        while not self._over.is_set() and not self._channel.closed:
+            if poller.poll(TICK_S * 1000):
+                return not self._over.is_set()
+        return False
 
     def _copy(self, receive: Callable[[int], bytes], target: int) -> None:
         try:
@@ -158,6 +179,12 @@ class JoinedChannel:
             self._channel.close()
         except OSError:
             pass
+        finally:
+            self._let_go(target)
+
+    def _let_go(self, descriptor: int) -> None:
+        if self._owned:
+            os.close(descriptor)
 
     def _wait(self) -> None:
         for pump in self._pumps:

@@ -1,4 +1,4 @@
-"""The connection to one server without OpenSSH: logged in by this process, for this process."""
+"""The connection to one server by this process alone: for systems on which no master can be shared (Windows)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 
 from paramiko.ssh_exception import ChannelException, SSHException
 
-from mtr.errors import ConnectError, ConnectionLost, LoginShellBroken, MtrError
+from mtr.errors import (
+    ConnectError,
+    ConnectionLost,
+    ConnectionRefused,
+    ConnectionTimeout,
+    LoginShellBroken,
+    MtrError,
+    UnknownHost,
+)
 from mtr.process.piped import Captured
-from mtr.process.signals import Interrupted, signals_held
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 from mtr.ssh.base import BaseConnection
@@ -18,9 +25,7 @@ from mtr.ssh.facts import Facts
 from mtr.ssh.fallback.channel import HeldChannel, JoinedChannel, hand_over, open_channel, read_end
 from mtr.ssh.fallback.login import Login
 from mtr.ssh.fallback.resolve import resolve_place
-from mtr.ssh.fallback.terminal import describe_terminal, raw_terminal
-from mtr.ssh.line import LATER_S
-from mtr.ssh.once import say_once
+from mtr.ssh.fallback.terminal import read_size
 from mtr.ssh.sessions import parse_probe
 from mtr.state import ensure_state_dir, write_atomic
 
@@ -38,36 +43,27 @@ if TYPE_CHECKING:
     Says = Callable[[str], None]
 
 
-def connect_without_ssh(
-    server: Server, environ: Mapping[str, str], *, may_prompt: bool, says: Says, why: str
+def connect_alone(
+    server: Server, environ: Mapping[str, str], *, may_prompt: bool, says: Says | None = None
 ) -> FallbackConnection:
-    """Return a connection to the first address of ``server`` that can be reached; ``why`` ssh is not used is said once.
+    """Return a connection to the first address of ``server`` that can be reached.
 
     Raises:
         ConnectError: no address could be reached, or the first reachable one refused the login.
     """
     from mtr.config.passwords import load_password
-    from mtr.errors import ConnectionRefused, ConnectionTimeout, UnknownHost
+    from mtr.ssh.questions import ask_person
 
-    ask = _ask_on_terminal if may_prompt else None
     for number, host in enumerate(server.hosts, 1):
         place = resolve_place(server, host, environ)
-        login = Login(server.name, place, load_password(server, environ), ask, says)
+        password, ask = load_password(server, environ), ask_person if may_prompt else None
+        login = Login(server.name, place, password, ask, says or (lambda _line: None))
         try:
-            connection = FallbackConnection(server, host, login, environ)
+            return FallbackConnection(server, host, login, environ)
         except (ConnectionRefused, ConnectionTimeout, UnknownHost):
             if number == len(server.hosts):
                 raise
-            continue
-        say_once(connection, f"{why}: connecting by paramiko, with a login for each run")
-        return connection
     raise ConnectError(f"{server.name} has no address")
-
-
-def _ask_on_terminal(question: str) -> str:
-    from getpass import getpass
-
-    return getpass(f"{question.rstrip()} ")
 
 
 class FallbackConnection(BaseConnection):
@@ -181,43 +177,23 @@ class FallbackConnection(BaseConnection):
 
     # -- runs
 
-    def _run_in_batch(self, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None]) -> Ended:
-        return self._run_joined(call, meanwhile, later, terminal=None)
-
     def _run_on_terminal(self, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None]) -> Ended:
-        return self._run_joined(call, meanwhile, later, terminal=describe_terminal(self.environ))
+        return self._run_in_batch(call, meanwhile, later, terminal=self.environ.get("TERM") or "dumb")
 
-    def _run_joined(
+    def open_session(  # type: ignore[override]
         self,
-        call: GateCall,
-        meanwhile: Callable[[], None],
-        later: Callable[[], None],
+        command: str,
+        descriptors: Sequence[int],
+        extra: Mapping[str, str] | None = None,
         *,
-        terminal: tuple[str, int, int] | None,
-    ) -> Ended:
-        session = None
-        try:
-            with signals_held():
-                channel = self._open(call.remote_command, call.environ, terminal=terminal)
-                session = JoinedChannel(channel, (0, 1, 2))
-            if terminal is None:
-                return self._see_through(session, meanwhile, later)
-            with raw_terminal(session.resize):
-                return self._see_through(session, meanwhile, later)
-        except Interrupted as interrupted:
-            if session is not None:
-                self._end_batch(session, call, interrupted.signum)  # type: ignore[arg-type]
-            raise
-        finally:
-            if session is not None:
-                session.close()
-
-    def _see_through(self, session: JoinedChannel, meanwhile: Callable[[], None], later: Callable[[], None]) -> Ended:
-        meanwhile()
-        if not session.wait_for_news(LATER_S):
-            later()
-            session.wait_for_news(None)
-        return session.end()
+        subsystem: bool = False,
+        terminal: str = "",
+    ) -> JoinedChannel:
+        """Start one session on ``descriptors``; with a ``terminal`` of that type, as large as the one here."""
+        shape = (terminal, *read_size(0)) if terminal else None
+        channel = self._open(command, extra, subsystem=subsystem, terminal=shape)
+        source, out, err = descriptors
+        return JoinedChannel(channel, (source, out, err))
 
     def _build_lost(self, words: str) -> ConnectionLost:
         """Return the error for a session that ended without a status."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mtr.config.model import home_dir
 from mtr.config.openssh import read_flat
@@ -74,6 +74,12 @@ class Place:
     def address(self) -> str:
         """``user@host:port`` for people."""
         return f"{self.user}@{self.host}:{self.port}"
+
+
+def load_place(fields: Mapping[str, Any]) -> Place:
+    """Return the place that ``dataclasses.asdict`` and JSON have made ``fields`` of."""
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return Place(**{**plain, "jumps": tuple(load_place(jump) for jump in fields["jumps"])})
 
 
 def resolve_place(server: Server, destination: str, environ: Mapping[str, str]) -> Place:

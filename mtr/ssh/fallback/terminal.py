@@ -7,25 +7,18 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 DEFAULT_SIZE = (80, 24)
 
 
-def describe_terminal(environ: Mapping[str, str]) -> tuple[str, int, int]:
-    """Return type, columns and rows of the terminal."""
-    return (environ.get("TERM") or "dumb", *read_size())
-
-
-def read_size() -> tuple[int, int]:
-    """Return columns and rows of the terminal here."""
-    for stream in (1, 0, 2):
-        try:
-            found = os.get_terminal_size(stream)
-        except OSError:
-            continue
-        return found.columns, found.lines
-    return DEFAULT_SIZE
+def read_size(descriptor: int) -> tuple[int, int]:
+    """Return columns and rows of the terminal on ``descriptor``."""
+    try:
+        found = os.get_terminal_size(descriptor)
+    except OSError:
+        return DEFAULT_SIZE
+    return found.columns, found.lines
 
 
 class raw_terminal:  # noqa: N801  read as a statement: with raw_terminal(resize)
@@ -49,7 +42,7 @@ class raw_terminal:  # noqa: N801  read as a statement: with raw_terminal(resize
             return
         self._saved = termios.tcgetattr(0)
         tty.setraw(0, termios.TCSADRAIN)
-        self._before = signal.signal(signal.SIGWINCH, lambda _signum, _frame: self._resize(*read_size()))
+        self._before = signal.signal(signal.SIGWINCH, lambda _signum, _frame: self._resize(*read_size(0)))
 
     def __exit__(self, *_: object) -> None:
         if self._saved is None:

@@ -1,0 +1,316 @@
+"""Sessions on a master that stands already: started, fed, captured. What a warm run needs of ``ssh``.
+
+Guarantees:
+
+- What a session was to do is done at most once: it is asked for again only when it provably never opened.
+- A session never logs in by itself: without its master it ends, having run nothing. Opening one anew is the
+  work of ``sessions``, which is loaded only then.
+
+Builtin modules only: a warm run imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from mtr.errors import ConnectionLost
+from mtr.process.piped import Captured, open_input, read_all
+from mtr.quoting import build_remote_command
+from mtr.scripts import load_script
+from mtr.ssh.mux import Session
+from mtr.ssh.outcome import Ended, Outcome, parse_outcome
+from mtr.state import read_log, remove_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mtr.ssh.facts import Facts
+    from mtr.ssh.held import Held
+    from mtr.ssh.line import Line
+    from mtr.ssh.through_ssh import SshSession
+
+    Says = Callable[[str], None]
+
+SESSION_DEADLINE_S = 5.0
+"""A session on a living connection opens within its round trips; after this, see whether it has."""
+
+SCRIPT_TIMEOUT_S = 60.0
+
+
+class Wire:
+    """Starts sessions on the master that ``facts`` name.
+
+    ``recover`` is called with the line, the end of a session that did not open, and how many in turn never opened; it
+    leaves ``facts`` naming a master that takes sessions.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        environ: Mapping[str, str],
+        *,
+        recover: Callable[[Line, Ended, int], None],
+        says: Says | None = None,
+    ) -> None:
+        self.facts = facts
+        self.environ = environ
+        self.says = says or (lambda _line: None)
+        self._recover = recover
+        self._killed_wedged = False
+
+    @property
+    def server_name(self) -> str:
+        """The server's name in the configuration, or the destination given with ``-s``."""
+        return self.facts.server_name
+
+    @property
+    def label(self) -> str:
+        """Name and address, as errors show them: ``gpu-01 (dev@10.0.0.7:22)``."""
+        return f"{self.facts.server_name} ({self.facts.address})"
+
+    @property
+    def destination(self) -> str:
+        """What stands for the host in an argv that goes over this line."""
+        return self.facts.destination
+
+    # -- sessions
+
+    def attempt(self, once: Callable[[], Ended]) -> Ended:
+        """Do ``once`` until its session has opened, and return how it ended.
+
+        Raises:
+            ConnectError: no session opens.
+        """
+        failures = 0
+        while True:
+            ended = once()
+            if ended.has_opened:
+                return ended
+            failures = 0 if ended.outcome is Outcome.REFUSED else failures + 1
+            self._recover(self, ended, failures)  # type: ignore[arg-type]  # every one that is used is a Line
+
+    def open_session(
+        self,
+        command: str,
+        descriptors: Sequence[int],
+        extra: Mapping[str, str] | None = None,
+        *,
+        subsystem: bool = False,
+        terminal: str = "",
+    ) -> Session | SshSession:
+        """Start one session on ``descriptors``, sending ``extra`` along.
+
+        ``command`` may name a ``subsystem``; ``terminal`` is for a master that has no ssh to stand in front.
+        """
+        facts = self.facts
+        if facts.speaks_mux:
+            sent = {**facts.pick_sent(self.environ), **(extra or {})}
+            environ = [f"{name}={value}" for name, value in sent.items()]
+            return Session(
+                facts.socket,
+                command,
+                environ,
+                descriptors,
+                forward_agent=facts.forward_agent,
+                subsystem=subsystem,
+                terminal=terminal,
+            )
+        from mtr.ssh.through_ssh import SshSession
+
+        return SshSession(self, command, descriptors, extra or {}, subsystem=subsystem)
+
+    def build_attach_argv(self, *, plain: bool = False) -> list[str]:
+        """Return the strict beginning of every session's argv: this master or nothing.
+
+        ``plain`` leaves out what the user set for sessions.
+        """
+        facts = self.facts
+        strict = ["-F", "none", "-S", facts.socket, "-o", "ControlMaster=no", "-o", "ProxyCommand=false"]
+        return [facts.ssh, *strict, "-o", "LogLevel=ERROR", *(() if plain else facts.session_options)]
+
+    def build_logged_argv(self, log: str, *, plain: bool = False) -> list[str]:
+        """Return that beginning with the flags that keep ssh's words, and how the session ended, in ``log``."""
+        verbose = ["-o", "LogVerbose=mux.c:mux_client_request_session():*"] if self.facts.tells_outcome else []
+        return [*self.build_attach_argv(plain=plain), "-E", log, *verbose]
+
+    def build_environ(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of ssh: XMODIFIERS goes to the server only as a carrier of mtr's own."""
+        environ = {name: value for name, value in self.environ.items() if name != "XMODIFIERS"}
+        environ.update(extra)
+        return environ
+
+    def new_log(self) -> str:
+        """Return the path of a log for one session; whoever takes it removes it."""
+        return f"{os.path.dirname(self.facts.socket)}/run-{os.urandom(8).hex()}.log"
+
+    def read_outcome(self, status: int, log: str) -> Ended:
+        """Return how an ``ssh`` ended that left ``status`` and ``log``.
+
+        Raises:
+            ConnectionLost: it was killed here.
+        """
+        if status < 0 and "master session id" not in read_log(log) and self._killed_wedged:
+            return Ended(255, Outcome.NEVER_OPENED)
+        if status < 0:
+            raise ConnectionLost(f"the ssh of this run was killed here by signal {-status}", hint="run it again")
+        if status != 255 or not self.facts.tells_outcome:
+            return Ended(status, Outcome.STATUS)
+        words = read_log(log)
+        return Ended(status, parse_outcome(words), words)
+
+    def end_wedged(self) -> None:
+        """End a master on which a session does not open: it would otherwise still hand on what it has queued."""
+        from mtr.ssh.master import kill_master
+
+        if kill_master(self.facts.socket):
+            self._killed_wedged = True
+            self.says(f"no answer from {self.label} for {SESSION_DEADLINE_S:g} s; its sessions end, connecting anew")
+
+    # -- scripts
+
+    def run_script(
+        self,
+        name: str,
+        arguments: Sequence[str] = (),
+        *,
+        stdin: bytes = b"",
+        extra: Mapping[str, str] | None = None,
+        timeout_s: float = SCRIPT_TIMEOUT_S,
+    ) -> Captured:
+        """Run ``shell/NAME`` on the server with ``arguments`` and return its status and output.
+
+        Raises:
+            ConnectionLost: the line broke before a status came.
+        """
+        command = build_remote_command("mtr-script", load_script(name), arguments)
+        return self.run_captured(command, stdin=stdin, extra=extra, timeout_s=timeout_s)
+
+    def run_captured(
+        self,
+        command: str,
+        *,
+        stdin: bytes = b"",
+        extra: Mapping[str, str] | None = None,
+        timeout_s: float | None = SCRIPT_TIMEOUT_S,
+    ) -> Captured:
+        """Run one remote command line and return its status and output; raises as :meth:`run_script`."""
+        streams: list[bytes] = []
+
+        def once() -> Ended:
+            ended, streams[:] = self._capture(command, stdin, extra, timeout_s)
+            return ended
+
+        ended = self.attempt(once)
+        if not ended.arrived:
+            raise ConnectionLost(f"the line to {self.label} broke", hint=f"mtr up -s {self.server_name}")
+        return Captured(ended.status, streams[0], streams[1])
+
+    def _capture(
+        self, command: str, stdin: bytes, extra: Mapping[str, str] | None, timeout_s: float | None
+    ) -> tuple[Ended, list[bytes]]:
+        source = open_input(stdin)
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        session = self.open_session(command, (source, out_end, err_end), extra)
+        for descriptor in (source, out_end, err_end):
+            os.close(descriptor)
+        started_s = time.monotonic()
+
+        def look() -> None:
+            waited_s = time.monotonic() - started_s
+            self.look_after(session, waited_s)
+            if timeout_s is not None and waited_s > timeout_s:
+                session.close()
+                raise ConnectionLost(
+                    f"{self.label} did not answer within {timeout_s:g} s", hint=f"mtr down -s {self.server_name}"
+                )
+
+        streams = read_all((out, err), 0.5, look)
+        return self.wait_for(session, started_s), streams
+
+    def try_script(self, name: str, arguments: Sequence[str], *, timeout_s: float) -> bool:
+        """Run ``shell/NAME`` beside what runs, if that can be done without touching anything; tell whether it left 0.
+
+        Neither is a master opened for it nor is one ended that does not answer.
+        """
+        (source, unused), null = os.pipe(), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.close(unused)
+        command = build_remote_command("mtr-script", load_script(name), arguments)
+        session = self.open_session(command, (source, null, null))
+        os.close(source)
+        os.close(null)
+        end_s = time.monotonic() + timeout_s
+        while not session.is_over and (left_s := end_s - time.monotonic()) > 0:
+            session.wait_for_news(left_s)
+        session.close()
+        ended = session.end()
+        return ended.arrived and ended.status == 0
+
+    def run_fed(self, command: str, feed: Callable[[Callable[[bytes], None]], None]) -> Captured:
+        """Run one remote command line, whose stdin is what ``feed`` writes; return its status and output.
+
+        Raises:
+            ConnectionLost: the line broke before a status came.
+        """
+        streams: list[bytes] = []
+
+        def once() -> Ended:
+            ended, streams[:] = self._feed(command, feed)
+            return ended
+
+        ended = self.attempt(once)
+        if not ended.arrived:
+            raise ConnectionLost(f"the line to {self.label} broke", hint=f"mtr up -s {self.server_name}")
+        return Captured(ended.status, streams[0], streams[1])
+
+    def _feed(self, command: str, feed: Callable[[Callable[[bytes], None]], None]) -> tuple[Ended, list[bytes]]:
+        held = self.hold(command)
+        try:
+            held.feed(feed)
+            return held.finish()
+        finally:
+            held.close()
+
+    def hold(self, command: str, *, subsystem: bool = False) -> Held:
+        """Start a session whose stdin and output stay with mtr."""
+        from mtr.ssh.held import Held
+
+        return Held(self, command, subsystem=subsystem)
+
+    def look_after(self, session: Session | SshSession, waited_s: float) -> None:
+        """See at the deadline whether ``session`` has opened; end its master if it has not."""
+        if not session.is_over and not session.has_opened:
+            session.wait_for_news(0.0005)
+        if waited_s > SESSION_DEADLINE_S and not session.is_over and not session.has_opened:
+            self.end_wedged()
+
+    def wait_for(self, session: Session | SshSession, started_s: float) -> Ended:
+        """Wait for the end of ``session``, which was asked for at ``started_s`` of the monotonic clock."""
+        while not session.is_over:
+            left_s = None if session.has_opened else max(0.05, started_s + SESSION_DEADLINE_S - time.monotonic())
+            if not session.wait_for_news(left_s):
+                self.look_after(session, time.monotonic() - started_s + 0.05)
+        return session.end()
+
+    # -- rsync
+
+    def attempt_rsync(self, run_once: Callable[[str], int]) -> int:
+        """Run rsync once its session opens: ``run_once`` takes the value of ``-e`` and returns rsync's status.
+
+        rsync passes on the 255 of its ssh, so a session that never opened is tried again as any other.
+        """
+
+        def once() -> Ended:
+            log = self.new_log()
+            try:
+                status = run_once(" ".join([*self.build_logged_argv(log, plain=True), "-T"]))
+                return Ended(status, Outcome.STATUS) if status < 0 else self.read_outcome(status, log)
+            finally:
+                remove_file(log)
+
+        return self.attempt(once).status
+
+    def rsync_shell(self) -> str:
+        """Return the remote shell for rsync's ``-e``, as ``--dry-run`` shows it."""
+        return " ".join([*self.build_attach_argv(plain=True), "-T"])
