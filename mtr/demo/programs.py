@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 from mtr.errors import MissingProgram
@@ -18,34 +19,15 @@ _INSTALLERS = {
     "brew": "brew install",
 }
 _PACKAGES = {
-    "ssh": {"apt-get": "openssh-client", "dnf": "openssh-clients", "brew": "openssh"},
-    "ssh-keygen": {"apt-get": "openssh-client", "dnf": "openssh", "brew": "openssh"},
-    "rsync": {"apt-get": "rsync", "dnf": "rsync", "brew": "rsync"},
     "sshd": {"apt-get": "openssh-server", "dnf": "openssh-server", "brew": "openssh"},
 }
 """The package that has a program, by installer: Debian's, Fedora's and Homebrew's names."""
 
+_STANDARD_DIRS = ("/usr/local/bin", "/usr/bin", "/bin")
+"""Where the programs of any server are; the PATH here may hold Python alone."""
+
 _SSHD_DIRS = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 """Where sshd is when ``PATH`` of an ordinary user does not say."""
-
-
-def check_programs(environ: Mapping[str, str]) -> None:
-    """Make sure that the programs which mtr drives are installed.
-
-    Raises:
-        MissingProgram: names all that are missing, and the command that installs them.
-    """
-    path = environ.get("PATH")
-    missing = [name for name in ("ssh", "ssh-keygen", "rsync") if shutil.which(name, path=path) is None]
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        raise MissingProgram(
-            f"{_render_list(missing)} {verb} not installed on this machine", hint=render_install(missing, path)
-        )
-
-
-def _render_list(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def render_install(programs: Iterable[str], path: str | None) -> str:
@@ -58,6 +40,13 @@ def _render_command(installer: str, programs: Iterable[str]) -> str:
     packages = dict.fromkeys(_PACKAGES[program][installer] for program in programs)
     sudo = "" if installer == "brew" or os.getuid() == 0 else "sudo "
     return f"{sudo}{_INSTALLERS[installer]} {' '.join(packages)}"
+
+
+def build_server_path(environ: Mapping[str, str]) -> str:
+    """Return the ``PATH`` of the server's side: the programs of this machine, wherever they are."""
+    dirs = [*environ.get("PATH", "").split(os.pathsep), *_STANDARD_DIRS]
+    # The project is Python, and the only one here may be the one that runs mtr: it stands last.
+    return os.pathsep.join(dict.fromkeys([*filter(None, dirs), os.path.dirname(sys.executable)]))
 
 
 def find_sshd(environ: Mapping[str, str]) -> str | None:

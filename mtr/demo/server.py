@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -21,7 +22,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mtr.demo.programs import build_missing_server, find_sshd, has_embedded
+from mtr.demo.programs import build_missing_server, build_server_path, find_sshd, has_embedded
 from mtr.demo.stage import find_user
 from mtr.errors import MtrError
 from mtr.process.spawn import is_ended, start_inherited, wait_for
@@ -155,10 +156,7 @@ def _start_proved(start: Callable[[Stage], Server], stage: Stage, proves: Callab
 
 def build_session_environ(stage: Stage) -> dict[str, str]:
     """Return the environment of sessions on the server: a throwaway home, the programs of this machine."""
-    bin_dirs = stage.environ.get("PATH", os.defpath).split(os.pathsep)
-    # The project is Python, and the only one here may be the one that runs mtr: it stands last.
-    path = os.pathsep.join([*filter(None, bin_dirs), os.path.dirname(sys.executable)])
-    return {"HOME": str(stage.server_home), "PATH": path}
+    return {"HOME": str(stage.server_home), "PATH": build_server_path(stage.environ)}
 
 
 def render_sshd_config(port: int, server_dir: str, user: str, environ: Mapping[str, str]) -> str:
@@ -219,7 +217,10 @@ def _start_kept(argv: Sequence[str], stage: Stage) -> tuple[int, int]:
     # Open for both, so that the keeper never waits for a writer, not even for one that was killed by then.
     lifeline = os.open(stage.server / "lifeline", os.O_RDWR | os.O_CLOEXEC)
     script = f"{find_shipped('shell')}/demo/keep.sh"
-    keeper_pid = start_inherited(["sh", script, str(stage.dir), *argv], stage.environ, own_session=True)
+    path = build_server_path(stage.environ)
+    shell = shutil.which("sh", path=path) or "sh"
+    argv = [shell, script, str(stage.dir), *argv]
+    keeper_pid = start_inherited(argv, {**stage.environ, "PATH": path}, own_session=True)
     # From now on programs inherit it: when the demo is killed, the run that it has started may end first, on
     # a server and in directories that are still there. (ssh closes what it inherits, so no master holds it.)
     os.set_inheritable(lifeline, True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtr.errors import RsyncMissing, SyncError
+from mtr.errors import MissingProgram, RsyncMissing, SyncError
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 from mtr.ssh.diagnosis import build_prepare_error
@@ -353,9 +353,14 @@ def _ensure_transport(delivery: Delivery, listing: Listing) -> None:
     """Refuse early what cannot work.
 
     Raises:
-        RsyncMissing: it is asked for and not there.
+        RsyncMissing: rsync is asked for and not there.
+        MissingProgram: it is asked for, and what it needs is not here.
     """
     delivery.has_rsync = listing.has_rsync
+    if delivery.project.engine == "rsync" and not delivery.line.facts.ssh:
+        raise MissingProgram(
+            "rsync needs ssh, which is not in use here", hint="leave `sync` out: mtr brings files itself"
+        )
     if delivery.project.engine == "rsync" and not listing.has_rsync:
         hint = "install rsync there, e.g. apt install rsync, or leave `sync` out"
         raise RsyncMissing(f"rsync is not installed on {delivery.line.label}", hint=hint)

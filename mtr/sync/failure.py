@@ -16,7 +16,8 @@ _REFUSED = re.compile(r"Permission denied|Read-only file system|Operation not pe
 
 def explain_apply(words: str, label: str, remote_dir: str) -> MtrError:
     """Return the error for an ``apply.sh`` that failed, from the words of the programs that it ran."""
-    words = "\n".join(line for line in words.splitlines() if not line.startswith("mtr-"))
+    # What the shell itself says begins with the name that mtr has given it.
+    words = "\n".join(re.sub(r"^mtr-\w+: (line )?\d+: ", "", line) for line in words.splitlines())
     if _DISK_FULL.search(words):
         return RemoteDiskFull(f"no space left on {label} for {remote_dir}", detail=words, hint="df -h there")
     if _REFUSED.search(words):

@@ -102,6 +102,7 @@ adopt() { [ "$mtr_phase" = record ] || printf '%s\n' "$@" >>".mtr/put.$mtr_clien
 # Writes those of the paths on which something stands that is not what this client put there, as lines of the record.
 find_theirs() {
   : >".mtr/theirs.$mtr_run" || fail 1
+  [ -n "$mtr_stat" ] || return 0
   # The last, empty line says that all of it was written: on a full disk nothing may pass for "nothing stands there".
   { st "$@" || :; echo; } >".mtr/cur.$mtr_run" || fail 1
   awk 'FNR == NR { if ($0 != "") c[$0]; next } { delete c[$0] } END { for (k in c) print k }' \

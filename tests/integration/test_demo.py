@@ -290,13 +290,17 @@ def test_a_reader_that_leaves_ends_it_all(person: Person) -> None:
     assert_nothing_left(seen)
 
 
-def test_without_ssh_and_rsync_it_says_what_to_install(person: Person) -> None:
-    """Before anything is made: status 125, everything that is missing, and the command."""
-    person.environ["PATH"] = str(person.dir)
-    done = person.run()
-    assert done.returncode == 125
-    assert "ssh, ssh-keygen and rsync are not installed on this machine" in done.stderr
-    assert "apt-get install openssh-client rsync" in done.stderr
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_python_alone_it_works(person: Person, kind: str) -> None:
+    """A PATH without ssh, rsync, git or a shell: paramiko does it, and says so."""
+    (person.dir / "bin").mkdir()
+    (person.dir / "bin" / "python3").symlink_to(person.python)
+    person.environ["PATH"] = str(person.dir / "bin")
+    done = person.run("--server", kind)
+    assert done.returncode == 0, done.stderr
+    assert "paramiko, since there is no ssh here" in done.stdout
+    assert "exit status 7" in done.stdout
+    assert_nothing_left(done.stdout)
 
 
 def test_without_any_server_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

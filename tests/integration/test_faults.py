@@ -148,24 +148,27 @@ def test_a_password_file_that_others_can_read_is_refused(home: Home) -> None:
     assert not home.remote(project, "pw").exists()
 
 
-def test_a_missing_sshpass_is_said(home: Home) -> None:
-    """A password needs sshpass on this machine."""
+def test_a_missing_sshpass_changes_nothing(home: Home) -> None:
+    """mtr answers ssh's question itself, or at ssh's prompt."""
     project = home.make_project(user="pw")
     tools = home.dir / "bin"
     tools.mkdir()
-    for name in ("ssh", "rsync", "git", "ps", "sh", "nohup"):
+    for name in ("ssh", "rsync", "git", "ps", "sh"):
         (tools / name).symlink_to(str(shutil.which(name)))
-    assert "sshpass" in fail(home, project, environ={"PATH": str(tools)})
+    for helper in ("", "pexpect"):
+        environ = {"PATH": str(tools), "MTR_PASSWORD_HELPER": helper}
+        assert home.run_mtr(["cat", "a.txt"], project, environ=environ).stdout == b"one\n"
+        assert home.run_mtr(["down"], project).returncode == 0
 
 
 @pytest.mark.parametrize(("tool", "kept"), [("ssh", ("rsync", "git")), ("rsync", ("ssh", "git"))])
 def test_a_missing_program_here_is_said(home: Home, project: Path, tool: str, kept: tuple[str, ...]) -> None:
-    """Ssh or rsync is not installed on this machine."""
+    """Ssh or rsync is not installed on this machine, and nothing else is wanted."""
     tools = home.dir / "bin"
     tools.mkdir()
     for name in kept:
         (tools / name).symlink_to(str(shutil.which(name)))
-    home.configure(project, sync="rsync")
+    home.configure(project, sync="rsync", client="openssh")
     assert f"{tool} is not installed on this machine" in fail(home, project, environ={"PATH": str(tools)})
 
 
@@ -209,7 +212,8 @@ def test_no_rsync_on_the_server(home: Home, project: Path, make_server: Callable
     assert home.run_mtr(["cat", "a.txt", "src/b.py"], project).stdout == b"one\nprint('two')\n"
     (project / "a.txt").write_text("again\n")
     (project / "src" / "b.py").unlink()
-    assert home.run_mtr(["cat a.txt; find ./src"], project).stdout == b"again\n"
+    done = home.run_mtr(["cat a.txt; find ./src"], project)
+    assert done.stdout == b"again\n", done.stderr
 
 
 def test_a_server_without_even_mv(home: Home, project: Path, make_server: Callable[..., SshServer]) -> None:

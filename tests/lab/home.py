@@ -58,6 +58,7 @@ class Home:
             "[user]\n name = A\n email = a@example.org\n[init]\n defaultBranch = main\n"
         )
         self.write_ssh_config()
+        self.known_hosts.write_text(f"[127.0.0.1]:{server.port} {(server.dir / 'host.pub').read_text()}")
 
     def write_ssh_config(self, first: str = "") -> None:
         """Write ~/.ssh/config: ``first``, then what keeps ssh inside the lab."""

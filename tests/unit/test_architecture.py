@@ -33,7 +33,9 @@ HOMES = {
     "subprocess": set(),
     "asyncssh": {"mtr.demo"},
     "watchfiles": {"mtr.sync.watch"},
-    "paramiko": {"mtr.ssh", "mtr.sync"},
+    "cryptography": {"mtr.demo"},
+    "paramiko": {"mtr.ssh.fallback"},
+    "pexpect": {"mtr.process.prompted"},
 }
 """Each third-party library has one home; nothing starts programs but mtr/process."""
 

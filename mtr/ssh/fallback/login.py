@@ -175,25 +175,35 @@ class Login:
     # -- the user
 
     def _authenticate(self, transport: paramiko.Transport) -> None:
-        """Try methods until the server is satisfied; after a partial success the rest of them (RFC 4252, 5.1)."""
-        user = self.place.user
-        try:
-            left = transport.auth_none(user)
-        except BadAuthenticationType as error:
-            left = error.allowed_types
-        except (SSHException, EOFError, OSError) as error:
-            raise self._build_denied(str(error)) from error
-        offered = list(left)
+        """Try methods until the server is satisfied; after a partial success the rest of them (RFC 4252, 5.1).
+
+        Keys are offered before it is asked what the server takes: paramiko requests the service anew for each try,
+        and there are servers that grant one request alone.
+        """
+        methods = list(self.place.methods)
+        left = self._try(transport, methods.pop(0)) if methods[:1] == ["publickey"] else None
+        if left is None:
+            left = self._list_taken(transport)
+        offered = ", ".join(left)
         while left:
-            for method in self.place.methods:
+            for method in methods:
                 if method in left and (rest := self._try(transport, method)) is not None:
                     left = rest
                     break
             else:
-                raise self._build_denied(f"it takes {', '.join(offered)}")
+                raise self._build_denied(f"it takes {offered}")
+
+    def _list_taken(self, transport: paramiko.Transport) -> list[str]:
+        """Return the methods that the server takes; [] where it asks for none."""
+        try:
+            return list(transport.auth_none(self.place.user))
+        except BadAuthenticationType as error:
+            return list(error.allowed_types)
+        except (SSHException, EOFError, OSError) as error:
+            raise self._build_denied(str(error)) from error
 
     def _try(self, transport: paramiko.Transport, method: str) -> list[str] | None:
-        """Return what the server wants after ``method``, [] once it is satisfied; None where it refused."""
+        """Return what the server wants after ``method``, [] once it is satisfied; None where it did not work."""
         act = {
             "publickey": self._try_keys,
             "password": self._try_password,
@@ -201,6 +211,8 @@ class Login:
         }[method]
         try:
             return act(transport)
+        except BadAuthenticationType:
+            return None
         except AuthenticationException as error:
             self._refused.append(f"{method}: {error}")
             if not transport.is_active():
@@ -213,6 +225,8 @@ class Login:
         for key in self._list_keys():
             try:
                 return list(transport.auth_publickey(self.place.user, key))
+            except BadAuthenticationType:
+                return None
             except AuthenticationException as error:
                 self._refused.append(f"publickey: {error}")
                 if not transport.is_active():
@@ -263,13 +277,12 @@ class Login:
         if self._password is not None:
             known, self._password = self._password, None
             return known.reveal()
-        if self._ask is not None:
-            return self._ask(question)
-        self._refused.append(f"it asks {question.strip()!r}, and nobody can be asked")
-        return None
+        return self._ask(question) if self._ask is not None else None
 
     def _try_questions(self, transport: paramiko.Transport) -> list[str] | None:
         unanswered: list[str] = []
+        if self._password is None and self._ask is None:
+            return None
 
         def handle(_title: str, _instructions: str, prompts: list[tuple[str, bool]]) -> list[str]:
             answers = [self._answer(text) for text, _shown in prompts]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -75,28 +77,35 @@ class FallbackSessions(Sessions):
             raise kind(result["message"], detail=result["detail"], hint=result["hint"])
 
     def _wait_for_result(self, asked: Asked) -> dict[str, Any]:
-        from mtr.process.spawn import is_ended, start_detached
+        from mtr.process.spawn import start_detached
 
         package = os.path.dirname(os.path.dirname(errors.__file__))
         path = os.pathsep.join([package, *filter(None, [self._environ.get("PYTHONPATH")])])
         environ = {**self._environ, **asked.environ, "PYTHONPATH": path}
         argv = [sys.executable, "-P", "-m", "mtr.ssh.fallback.master", self.socket]
         pid = start_detached(argv, environ, log=f"{self.socket}.log", own_session=True)
-        started_s = time.monotonic()
         try:
-            while (result := _read_result(self.socket)) is None:
-                asked.serve()
-                if is_ended(pid) is not None:
-                    words = read_log(f"{self.socket}.log")
-                    raise ConnectError(f"cannot connect to {self.endpoint.label}", detail=words)
-                if not self._may_prompt and time.monotonic() - started_s > OPEN_TIMEOUT_S:
-                    raise ConnectionTimeout(
-                        f"the login to {self.endpoint.label} did not end within {OPEN_TIMEOUT_S:g} s"
-                    )
-                time.sleep(0.005)
+            return self._take_result(pid, asked)
         except BaseException:
-            os.kill(pid, 9)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             raise
+
+    def _take_result(self, pid: int, asked: Asked) -> dict[str, Any]:
+        from mtr.process.spawn import is_ended
+
+        started_s = time.monotonic()
+        has_ended = False
+        while (result := _read_result(self.socket)) is None:
+            asked.serve()
+            if has_ended:
+                words = read_log(f"{self.socket}.log")
+                raise ConnectError(f"cannot connect to {self.endpoint.label}", detail=words)
+            # Once more after its end: the last that it does may be to say why.
+            has_ended = is_ended(pid) is not None
+            if not self._may_prompt and time.monotonic() - started_s > OPEN_TIMEOUT_S:
+                raise ConnectionTimeout(f"the login to {self.endpoint.label} did not end within {OPEN_TIMEOUT_S:g} s")
+            time.sleep(0.005)
         return result
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mtr.demo.programs import build_missing_server, check_programs, find_sshd, has_embedded
-from mtr.errors import MissingProgram
+from mtr.demo.programs import build_missing_server, build_server_path, find_sshd, has_embedded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,30 +22,26 @@ def make_programs(directory: Path, *names: str) -> dict[str, str]:
     return {"PATH": str(directory)}
 
 
-def test_everything_missing_is_named_at_once(tmp_path: Path) -> None:
-    """One error for all programs, and without an installer in PATH the command of each."""
-    with pytest.raises(MissingProgram) as caught:
-        check_programs(make_programs(tmp_path))
-    assert caught.value.message == "ssh, ssh-keygen and rsync are not installed on this machine"
-    for command in ("apt-get install openssh-client rsync", "dnf install openssh-clients openssh rsync", "brew"):
-        assert command in caught.value.hint
-
-
 @pytest.mark.parametrize(
     ("installer", "command"),
-    [("apt-get", "apt-get install rsync"), ("dnf", "dnf install rsync"), ("brew", "brew install rsync")],
+    [
+        ("apt-get", "apt-get install openssh-server"),
+        ("dnf", "dnf install openssh-server"),
+        ("brew", "brew install openssh"),
+    ],
 )
 def test_the_hint_is_for_this_machine(tmp_path: Path, installer: str, command: str) -> None:
     """With an installer in PATH the hint is its command alone, with sudo where it needs root."""
-    with pytest.raises(MissingProgram) as caught:
-        check_programs(make_programs(tmp_path, "ssh", "ssh-keygen", installer))
-    assert caught.value.message == "rsync is not installed on this machine"
-    assert caught.value.hint == ("sudo " if os.getuid() and installer != "brew" else "") + command
+    error = build_missing_server("sshd", make_programs(tmp_path, installer))
+    assert error.hint == ("sudo " if os.getuid() and installer != "brew" else "") + command
 
 
-def test_a_complete_machine_passes(tmp_path: Path) -> None:
-    """Nothing is asked for beyond ssh, ssh-keygen and rsync."""
-    check_programs(make_programs(tmp_path, "ssh", "ssh-keygen", "rsync"))
+def test_the_servers_side_has_the_programs_of_this_machine(tmp_path: Path) -> None:
+    """Also where the PATH here holds Python alone."""
+    dirs = build_server_path({"PATH": str(tmp_path)}).split(os.pathsep)
+    assert dirs[0] == str(tmp_path)
+    assert "/bin" in dirs
+    assert dirs[-1] == os.path.dirname(sys.executable)
 
 
 def test_sshd_is_found_in_path_first(tmp_path: Path) -> None:

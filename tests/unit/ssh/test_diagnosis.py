@@ -7,7 +7,6 @@ import pytest
 from mtr import errors
 from mtr.ssh.diagnosis import build_connect_error, build_prepare_error
 from mtr.ssh.endpoint import Endpoint, build_key, parse_version
-from mtr.ssh.master import parse_check
 from mtr.ssh.options import SshClient
 from mtr.ssh.outcome import Outcome, parse_outcome
 from mtr.ssh.sessions import parse_probe
@@ -94,12 +93,6 @@ def test_versions() -> None:
     assert parse_version("OpenSSH_9.2p1 Debian-2+deb12u6, OpenSSL 3.0.19") == (9, 2)
     assert parse_version("OpenSSH_for_Windows_8.1p1, LibreSSL 3.0.2") == (8, 1)
     assert parse_version("dropbear") == (0, 0)
-
-
-def test_the_pid_of_a_master() -> None:
-    """From the answer to -O check, and from nothing else."""
-    assert parse_check("Master running (pid=4711)\r\n") == 4711
-    assert parse_check("Control socket connect(/x): No such file or directory") is None
 
 
 def test_a_probe_is_found_among_noise() -> None:
