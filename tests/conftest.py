@@ -55,6 +55,12 @@ def _isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(scope="session")
+def lab_dirs() -> set[str]:
+    """The set to which tests add the directories of servers and homes that they make themselves."""
+    return _LAB_DIRS
+
+
+@pytest.fixture(scope="session")
 def server() -> Iterator[SshServer]:
     """One sshd for everything that does not need one of its own."""
     with SshServer() as started:

@@ -25,6 +25,7 @@ VERBS = {
     "sync": ("mtr.cli.sync:sync", "Sync the project and run nothing."),
     "undo": ("mtr.cli.undo:undo", "Bring back what the last sync replaced or deleted on the server."),
     "why": ("mtr.cli.why:why", "Say whether a path is synced, and which rule decides."),
+    "get": ("mtr.cli.get:get", "Bring a file or a directory from the server."),
     "servers": ("mtr.cli.connections:servers", "List the servers and their connections."),
     "up": ("mtr.cli.connections:up", "Open the connection to a server, asking what must be asked."),
     "down": ("mtr.cli.connections:down", "Close it; running commands are left to end."),

@@ -43,8 +43,8 @@ class MasterRecord:
 
     ``payload`` names what carries a payload to this server: ``LC_MTR``, ``XMODIFIERS`` or ``file``; ``stat`` the kind
     of stat there (c: GNU or busybox, f: BSD, "": none); ``archive`` what unpacks a push: ``tar64`` (also from base64),
-    ``tar``, or "". ``is_learnt`` says that the server has been asked for these. ``opened_s`` is in seconds since the
-    epoch.
+    ``tar``, or ""; ``rsync`` says that it is there. ``is_learnt`` says that the server has been asked for these.
+    ``opened_s`` is in seconds since the epoch.
     """
 
     server_name: str
@@ -55,6 +55,7 @@ class MasterRecord:
     payload: str = "file"
     stat: str = ""
     archive: str = ""
+    rsync: bool = False
     is_learnt: bool = False
 
 

@@ -137,6 +137,7 @@ class Sessions:
                 payload=facts.get("payload", "file"),
                 stat=facts.get("stat", ""),
                 archive=facts.get("archive", "") + ("64" if "archive64" in facts else ""),
+                rsync="rsync" in facts,
                 is_learnt=True,
             )
             master.write_record(self.socket, learnt)
@@ -159,6 +160,7 @@ class Sessions:
             carrier=record.payload if record else "file",
             stat=record.stat if record else "",
             archive=record.archive if record else "",
+            rsync=record.rsync if record else False,
         )
 
     def build_opening_argvs(self) -> list[list[str]]:

@@ -51,13 +51,12 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The tree on the server: its token, whether there is rsync, and its paths; None where the token is known.
+    """The tree on the server: its token and its paths; None where the token is known.
 
     ``has_record`` says that there is a record of what this client has put there.
     """
 
     token: str
-    has_rsync: bool
     paths: dict[bytes, Remote] | None
     has_record: bool = False
 
@@ -117,7 +116,7 @@ def parse_listing(output: bytes) -> Listing:
         raise SyncError("the server's list of files is cut", hint="run it again") from error
     if b"mtr-unlisted" in facts:
         paths = {}  # a bare server: everything is brought, and what stands there is kept
-    return Listing(facts[b"mtr-token"], b"mtr-rsync" in facts, paths, b"mtr-record" in facts)
+    return Listing(facts[b"mtr-token"], paths, b"mtr-record" in facts)
 
 
 def _parse_paths(text: bytes) -> dict[bytes, Remote]:
@@ -259,7 +258,7 @@ def settle(delivery: Delivery, *, full: bool = False) -> Push | None:
         seeded = frozenset[bytes]()
     else:
         tree, entries, listing, seeded = _look_on_both_sides(delivery)
-    _ensure_transport(delivery, listing)
+    _ensure_transport(delivery)
     push = compare_all(delivery, tree, entries, listing, seeded)
     manifest.tokens = [listing.token]
     if not push.plan:
@@ -341,7 +340,7 @@ def _warn_of_others(delivery: Delivery, identity: Identity) -> None:
 def _go_on(delivery: Delivery, listing: Listing) -> Push | None:
     """Build on a tree there that this machine's own pushes have made."""
     manifest = delivery.manifest
-    _ensure_transport(delivery, listing)
+    _ensure_transport(delivery)
     manifest.tokens = [listing.token]
     push = delivery.prepare()
     if push is None and manifest.tree is not None:
@@ -349,18 +348,18 @@ def _go_on(delivery: Delivery, listing: Listing) -> Push | None:
     return push
 
 
-def _ensure_transport(delivery: Delivery, listing: Listing) -> None:
+def _ensure_transport(delivery: Delivery) -> None:
     """Refuse early what cannot work.
 
     Raises:
         RsyncMissing: rsync is asked for and not there.
         MissingProgram: it is asked for, and what it needs is not here.
     """
-    delivery.has_rsync = listing.has_rsync
-    if delivery.project.engine == "rsync" and not delivery.line.facts.ssh:
-        raise MissingProgram(
-            "rsync needs ssh, which is not in use here", hint="leave `sync` out: mtr brings files itself"
-        )
-    if delivery.project.engine == "rsync" and not listing.has_rsync:
-        hint = "install rsync there, e.g. apt install rsync, or leave `sync` out"
+    facts = delivery.line.facts
+    if delivery.project.engine != "rsync":
+        return
+    if not facts.ssh:
+        raise MissingProgram("rsync needs ssh, which is not in use here", hint="leave `sync` out")
+    if not facts.rsync:
+        hint = "install rsync there, e.g. apt install rsync, or leave `sync` out; then: mtr down"
         raise RsyncMissing(f"rsync is not installed on {delivery.line.label}", hint=hint)

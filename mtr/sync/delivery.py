@@ -101,7 +101,6 @@ class Delivery:
         self.manifest = manifest
         self.line = line
         self.warnings: tuple[str, ...] = ()
-        self.has_rsync = True
         self.added: set[bytes] = set()
 
     # -- what is to be brought
@@ -237,7 +236,7 @@ class Delivery:
     @property
     def can_rsync(self) -> bool:
         """Whether rsync may bring files: it is on the server, and here, and understands what it is asked for."""
-        if not (self.has_rsync and self.line.facts.ssh):
+        if not (self.line.facts.rsync and self.line.facts.ssh):
             return False
         from mtr.ssh.once import say_once
         from mtr.sync.rsync import describe_lack

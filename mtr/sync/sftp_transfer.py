@@ -10,6 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from mtr.errors import SyncError
 from mtr.ssh import sftp
 from mtr.sync.archive import build_unreadable, open_source
 
@@ -127,6 +128,9 @@ def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]]) 
             break
         sftp.check(place, [reply])
         for name, look in reply.names:
+            if b"/" in name:
+                # Below that directory only: a server must not choose where else a download writes.
+                raise SyncError(f"the server lists an impossible name in {place.decode(errors='replace')}: {name!r}")
             if name not in (b".", b".."):
                 found.append((folder + b"/" + name if folder else name, look))
     yield [sftp.close(handle)]

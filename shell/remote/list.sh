@@ -10,7 +10,7 @@
 #   CLIENT  whose record of what was put here is looked into
 #   KNOWN   tokens that need no listing
 #
-# Prints "mtr-token TOKEN", "mtr-rsync yes" where there is rsync, then, after a line "mtr-list", records that end
+# Prints "mtr-token TOKEN", then, after a line "mtr-list", records that end
 # in a newline, =MODE:MTIME:MTIME|INODE:SIZE:CTIME|PATH, for everything but directories and .mtr, then "mtr-end"; ~
 # instead of = where the client has not put it here like that, if it has a record at all ("mtr-record yes");
 # behind mtr-list it is compressed; where that cannot be done "mtr-unlisted" stands instead. The part behind the first | is a line of put.CLIENT: see apply.sh.
@@ -93,7 +93,6 @@ if [ "$mtr_how" != look ]; then
 
 fi
 echo "mtr-token ${mtr_token:-none}"
-if command -v rsync >/dev/null; then echo 'mtr-rsync yes'; fi
 for mtr_f; do
   if [ "$mtr_f" = "${mtr_token-}" ]; then
     echo mtr-known

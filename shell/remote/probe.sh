@@ -16,6 +16,7 @@ if command -v awk >/dev/null; then
     echo "mtr-probe stat f"
   fi
 fi
+if command -v rsync >/dev/null; then echo "mtr-probe rsync yes"; fi
 if command -v tar >/dev/null && command -v gzip >/dev/null; then
   echo "mtr-probe archive tar"
   if command -v base64 >/dev/null; then echo "mtr-probe archive64 yes"; fi

@@ -60,12 +60,12 @@ class Home:
         self.write_ssh_config()
         self.known_hosts.write_text(f"[127.0.0.1]:{server.port} {(server.dir / 'host.pub').read_text()}")
 
-    def write_ssh_config(self, first: str = "") -> None:
-        """Write ~/.ssh/config: ``first``, then what keeps ssh inside the lab."""
+    def write_ssh_config(self, first: str = "", *, key: Path | None = None) -> None:
+        """Write ~/.ssh/config: ``first``, then what keeps ssh inside the lab; ``key`` is the user's (the lab's)."""
         (self.home / ".ssh").mkdir(mode=0o700, exist_ok=True)
         (self.home / ".ssh" / "config").write_text(
             f"{first}\nHost *\n  UserKnownHostsFile {self.known_hosts}\n  GlobalKnownHostsFile /dev/null\n"
-            f"  IdentityFile {self.server.key}\n  IdentityAgent none\n"
+            f"  IdentityFile {key or self.server.key}\n  IdentityAgent none\n"
         )
 
     @property

@@ -254,6 +254,7 @@ def _build_facts(server: Server, destination: str, place: Place) -> Facts:
         carrier="file",
         stat="",
         archive="",
+        rsync=False,
     )
 
 
