@@ -213,7 +213,7 @@ def test_no_rsync_on_the_server(home: Home, project: Path, make_server: Callable
     (project / "a.txt").write_text("again\n")
     (project / "src" / "b.py").unlink()
     done = home.run_mtr(["cat a.txt; find ./src"], project)
-    assert done.stdout == b"again\n", done.stderr
+    assert done.stdout == b"again\n./src\n", done.stderr
 
 
 def test_a_server_without_even_mv(home: Home, project: Path, make_server: Callable[..., SshServer]) -> None:
