@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.contestants import Contestant, build_bare, build_mtr, build_pair, build_rsync
+from tests.benchmarks.engines import KEYS, build_first_by, build_unchanged_by
 from tests.benchmarks.peers import build_peers
 
 if TYPE_CHECKING:
@@ -75,7 +76,32 @@ def build_cases(extent: Extent) -> list[Case]:
     cases += [_first(10_000, round_trip_ms, extent.runs) for round_trip_ms in extent.first_round_trips_ms]
     cases.append(_cat(extent))
     cases += [_peers(round_trip_ms, extent.peer_runs) for round_trip_ms in (0, 100)]
-    return cases
+    return [*cases, *_list_engines(extent)]
+
+
+def _list_engines(extent: Extent) -> list[Case]:
+    """Return the cases of each engine; sftp's own put takes minutes over a distance, so few files go there."""
+    runs = extent.peer_runs
+    firsts = [("sftp", 2000, 0), ("tar", 2000, 0), ("sftp", 200, 50)]
+    known = [case for case in firsts if case[2] in extent.round_trips_ms]
+    cases = [_first_by(engine, files, round_trip_ms, runs) for engine, files, round_trip_ms in known]
+    return cases + [_unchanged_by(engine, extent.runs) for engine in KEYS]
+
+
+def _first_by(engine: str, files: int, round_trip_ms: int, runs: int) -> Case:
+    def build(ground: Ground) -> list[Contestant]:
+        return build_first_by(ground, engine, files, ground.lines[round_trip_ms])
+
+    title = f"first sync by {engine}, {files:,} files, {_at(round_trip_ms)}"
+    return Case(f"first-{engine}-{files}-{round_trip_ms}ms", title, runs, build, is_last_on_its_tree=True)
+
+
+def _unchanged_by(engine: str, runs: int) -> Case:
+    def build(ground: Ground) -> list[Contestant]:
+        return build_unchanged_by(ground, engine, 1000, ground.lines[0])
+
+    title = f"unchanged by {engine}, 1,000 files, loopback"
+    return Case(f"unchanged-{engine}-1000-0ms", title, runs, build, is_last_on_its_tree=True)
 
 
 def _unchanged(files: int, round_trip_ms: int, runs: int) -> Case:

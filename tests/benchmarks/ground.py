@@ -157,14 +157,22 @@ class Ground:
             self._trees[files] = Tree(root, files, self.home.environ)
         return self._trees[files]
 
-    def configure(self, root: Path, name: str) -> None:
-        """Write the project's configuration; its files go to directories called ``name`` on the server."""
+    def copy(self, tree: Tree) -> Path:
+        """Return a copy of the project without what belongs to git and mtr, made the first time."""
+        root = self.files / "projects" / f"copy-{tree.files}"
+        if not root.exists():
+            tree.copy_to(root)
+        return root
+
+    def configure(self, root: Path, name: str, **more: str) -> None:
+        """Write the project's configuration, with ``more`` keys; its files go to directories called ``name`` there."""
         servers = {
             line.name: {
                 "host": "127.0.0.1",
                 "port": line.port,
                 "user": USER,
                 "remote_dir": str(self.remote(f"mtr-{name}-{line.round_trip_ms}")),
+                **more,
             }
             for line in self.lines.values()
         }
