@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def build_connect_error(endpoint: Endpoint, log: str, status: int) -> ConnectError:
     """Return the error for a master that did not open, from its log and its exit status."""
-    words = _drop_noise(log)
+    words = drop_noise(log)
     for pattern, build in _CAUSES:
         if re.search(pattern, log):
             return build(endpoint, words)
@@ -41,9 +41,10 @@ def build_connect_error(endpoint: Endpoint, log: str, status: int) -> ConnectErr
     return ConnectError(f"cannot connect to {endpoint.label}", detail=words, hint=_try_ssh(endpoint))
 
 
-def _drop_noise(log: str) -> str:
+def drop_noise(log: str) -> str:
     """Return ``log`` without the lines that only frame the cause."""
-    kept = [line.rstrip("\r") for line in log.splitlines() if not re.match(r"@+\s*$|kex_exchange_identification", line)]
+    noise = r"@+\s*$|kex_exchange_identification|Warning: Permanently added|Connection closed by UNKNOWN"
+    kept = [line.rstrip("\r") for line in log.splitlines() if not re.match(noise, line)]
     return "\n".join(line for line in kept if line.strip())
 
 
@@ -115,6 +116,11 @@ def _key_unknown(endpoint: Endpoint, words: str) -> ConnectError:
     )
 
 
+def _no_algorithm(endpoint: Endpoint, words: str) -> ConnectError:
+    hint = "allow one that both know, in the ssh configuration of one of them, or update the older"
+    return ConnectError(f"{endpoint.label} and this machine have no algorithm in common", detail=words, hint=hint)
+
+
 _CAUSES: tuple[tuple[str, Callable[[Endpoint, str], ConnectError]], ...] = (
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", _key_changed),
     ("Too many authentication failures", _too_many_keys),
@@ -122,6 +128,7 @@ _CAUSES: tuple[tuple[str, Callable[[Endpoint, str], ConnectError]], ...] = (
     ("Host key verification failed", _key_unknown),
     ("Could not resolve hostname|Name or service not known|nodename nor servname", _unknown_host),
     ("Connection refused", _refused),
+    ("Unable to negotiate|no matching .* found", _no_algorithm),
     ("timed out|Timeout, server|No route to host|Network is unreachable|Host is down", _timeout),
 )
 """Patterns in order: the first that matches names the cause."""

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from mtr.errors import MtrError
 from mtr.ssh import options
 from mtr.ssh.control import ask_alive, ask_to_stop
-from mtr.ssh.diagnosis import build_connect_error
+from mtr.ssh.diagnosis import build_connect_error, drop_noise
 from mtr.ssh.login import run_login
 from mtr.state import hold_lock, read_log, remove_file, write_atomic
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 CHECK_TIMEOUT_S = 5.0
 """A living master answers on its socket within milliseconds; a stopped one never does."""
+
+
+DIAGNOSIS_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,23 @@ def open_by_ssh(
     )
     status = run_login(endpoint, socket, argv, password, environ, may_prompt=may_prompt)
     if status != 0 or find_master(socket) is None:
-        raise build_connect_error(endpoint, read_log(f"{socket}.log"), status)
+        words = read_log(f"{socket}.log")
+        words = words if drop_noise(words) else ask_why(endpoint, environ)
+        raise build_connect_error(endpoint, words, status)
+
+
+def ask_why(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    """Return what an ssh says that connects once more, asking nobody: a master keeps some words to itself.
+
+    Those of its jump hosts go nowhere, and those about algorithms are below its level of logging.
+    """
+    from mtr.process.piped import ProgramTimeout, run_piped
+
+    argv = options.build_diagnosis_argv(endpoint.client, endpoint.config, endpoint.explicit, endpoint.destination)
+    try:
+        return run_piped(argv, env=environ, timeout_s=DIAGNOSIS_TIMEOUT_S).stderr.decode(errors="replace")
+    except ProgramTimeout:
+        return ""
 
 
 def stop_master(socket: str) -> None:

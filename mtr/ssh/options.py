@@ -132,9 +132,11 @@ def build_master_argv(
     return [client.path, "-F", config, *background, *_as_flags(forced), *explicit, "--", destination]
 
 
-def build_control_argv(client: SshClient, socket: str, request: str, destination: str) -> list[str]:
-    """Return the argv that sends ``request`` (check, stop, exit) to the master on ``socket``: ssh(1), -O."""
-    return [client.path, "-F", "none", "-S", socket, "-o", "LogLevel=ERROR", "-O", request, "--", destination]
+def build_diagnosis_argv(client: SshClient, config: str, explicit: Sequence[str], destination: str) -> list[str]:
+    """Return the argv of an ssh that logs in by itself, asks nobody, says what goes wrong, and runs nothing."""
+    forced = ["ControlMaster=no", "ControlPath=none", "BatchMode=yes", "RemoteCommand=none", "LogLevel=INFO"]
+    alone = ["-T", "-x", "-a", *_as_flags([*forced, "ClearAllForwardings=yes", "PermitLocalCommand=no"])]
+    return [client.path, "-F", config, *alone, *explicit, "--", destination, "true"]
 
 
 def parse_query(text: str) -> dict[str, list[str]]:

@@ -120,6 +120,8 @@ PrintLastLog no
 MaxStartups 200
 Subsystem sftp internal-sftp
 """
+        if any(line.startswith("Subsystem") for line in lines):
+            fixed = fixed.replace("Subsystem sftp internal-sftp\n", "")  # sshd takes no second one
         (self.dir / "sshd_config").write_text("\n".join(lines) + fixed)
 
     def start(self) -> SshServer:

@@ -39,7 +39,6 @@ def test_the_destination_is_never_an_option() -> None:
     argv = build_master(CLIENT, Server(name="a", hosts=("box",)))
     assert argv[-2:] == ["--", "box"]
     assert options.build_query_argv(CLIENT, "/c", [], "box")[-2:] == ["--", "box"]
-    assert options.build_control_argv(CLIENT, "/s", "check", "box")[-2:] == ["--", "box"]
 
 
 def test_a_key_of_its_own_is_the_only_one() -> None:
