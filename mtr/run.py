@@ -46,6 +46,10 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
     voice = Voice(quiet=invocation.quiet, verbose=invocation.verbose)
     tty = wants_tty(invocation)
     route, line = open_line(invocation, environ, voice, may_prompt=tty)
+    if line.facts.system:
+        from mtr.windows import run_on_windows
+
+        return run_on_windows(route, line, invocation.words, invocation.env, voice, sync=invocation.sync, tty=tty)
     command = build_command(route, invocation.words, invocation.env)
     voice.detail(f"running in {route.remote_dir}/{route.subdir} on {line.label}".replace("/ on", " on"))
     if not invocation.sync or route.project is None:

@@ -138,11 +138,9 @@ class hold_lock:  # noqa: N801  read as a statement: with hold_lock(path)
         self._path = path
 
     def __enter__(self) -> None:
-        import fcntl
-
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             if _names(self._path, descriptor):
                 break
             os.close(descriptor)
@@ -151,6 +149,15 @@ class hold_lock:  # noqa: N801  read as a statement: with hold_lock(path)
     def __exit__(self, *_: object) -> None:
         remove_file(self._path)
         os.close(self._descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for the lock on an open file; where the system knows none, there is none."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _names(path: str, descriptor: int) -> bool:

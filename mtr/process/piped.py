@@ -99,6 +99,13 @@ def run_piped(
         MissingProgram: ``argv[0]`` is not installed.
         ProgramTimeout: it ran longer than ``timeout_s`` and was killed.
     """
+    if not hasattr(os, "posix_spawn"):
+        from mtr.process.plain import run_plain
+
+        found = run_plain(argv, stdin, os.environ if env is None else env, timeout_s)
+        if found is None:
+            raise _build_timeout(argv, timeout_s)
+        return Captured(*found)
     source = open_input(stdin)
     (out, out_end), (err, err_end) = os.pipe(), os.pipe()
     try:
@@ -115,7 +122,7 @@ def run_piped(
     def look() -> None:
         if deadline_s is not None and time.monotonic() > deadline_s:
             os.kill(pid, 9)
-            raise ProgramTimeout(f"{os.path.basename(argv[0])} did not end within {timeout_s:g} s and was killed")
+            raise _build_timeout(argv, timeout_s)
 
     try:
         stdout, stderr = read_all((out, err), 0.1 if timeout_s else None, look)
@@ -124,3 +131,7 @@ def run_piped(
         wait_for(pid)
         raise
     return Captured(wait_for(pid), stdout, stderr)
+
+
+def _build_timeout(argv: Sequence[str], timeout_s: float | None) -> ProgramTimeout:
+    return ProgramTimeout(f"{os.path.basename(argv[0])} did not end within {timeout_s or 0:g} s and was killed")

@@ -12,12 +12,12 @@ class Facts:
 
     ``session_options`` are for an ``ssh`` on the master, ``send_env`` the names that ssh would send along;
     ``speaks_mux`` says that a session needs nothing that only ``ssh`` can do. ``carrier`` is what takes a payload:
-    see ``MasterRecord``, as for ``stat``, ``archive`` and ``rsync``.
+    see ``MasterRecord``, as for ``stat``, ``archive``, ``rsync`` and ``system``.
     """
 
     __slots__ = (
         "address", "archive", "carrier", "destination", "forward_agent", "rsync", "send_env", "server_name",
-        "session_options", "socket", "speaks_mux", "ssh", "stat", "tells_outcome",
+        "session_options", "socket", "speaks_mux", "ssh", "stat", "system", "tells_outcome",
     )  # fmt: skip
 
     def __init__(self, **fields: object) -> None:
@@ -39,6 +39,7 @@ class Facts:
         stat: str
         archive: str
         rsync: bool
+        system: str
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields by name."""

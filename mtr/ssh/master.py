@@ -46,7 +46,8 @@ class MasterRecord:
 
     ``payload`` names what carries a payload to this server: ``LC_MTR``, ``XMODIFIERS`` or ``file``; ``stat`` the kind
     of stat there (c: GNU or busybox, f: BSD, "": none); ``archive`` what unpacks a push: ``tar64`` (also from base64),
-    ``tar``, or ""; ``rsync`` says that it is there. ``is_learnt`` says that the server has been asked for these.
+    ``tar``, or ""; ``rsync`` says that it is there; ``system`` is the shell of a
+    Windows server (``cmd``, ``powershell``), "" elsewhere. ``is_learnt`` says that the server has been asked for these.
     ``opened_s`` is in seconds since the epoch.
     """
 
@@ -59,6 +60,7 @@ class MasterRecord:
     stat: str = ""
     archive: str = ""
     rsync: bool = False
+    system: str = ""
     is_learnt: bool = False
 
 

@@ -19,6 +19,7 @@ from mtr.ssh.known_hosts import find_keys
 from mtr.ssh.line import Line
 from mtr.ssh.login import choose_helper
 from mtr.ssh.outcome import Ended, Outcome
+from mtr.ssh.windows import PROBE, parse_shell
 from mtr.state import ensure_runtime_dir
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class Sessions:
         carriers = {"LC_MTR_PROBE": "1", "XMODIFIERS": "mtr-probe"}
         found = line.run_script("remote/probe.sh", extra=carriers)
         facts = parse_probe(found.stdout.decode(errors="replace"))
+        if "start" not in facts and (shell := parse_shell(line.run_captured(PROBE).stdout.decode(errors="replace"))):
+            facts = {"start": "1", "system": shell}
         if "start" not in facts:
             master.kill_master(self.socket)
             raise LoginShellBroken(
@@ -138,6 +141,7 @@ class Sessions:
                 stat=facts.get("stat", ""),
                 archive=facts.get("archive", "") + ("64" if "archive64" in facts else ""),
                 rsync="rsync" in facts,
+                system=facts.get("system", ""),
                 is_learnt=True,
             )
             master.write_record(self.socket, learnt)
@@ -161,6 +165,7 @@ class Sessions:
             stat=record.stat if record else "",
             archive=record.archive if record else "",
             rsync=record.rsync if record else False,
+            system=record.system if record else "",
         )
 
     def build_opening_argvs(self) -> list[list[str]]:

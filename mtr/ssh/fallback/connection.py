@@ -255,6 +255,7 @@ def _build_facts(server: Server, destination: str, place: Place) -> Facts:
         stat="",
         archive="",
         rsync=False,
+        system="",
     )
 
 

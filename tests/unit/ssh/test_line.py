@@ -19,7 +19,7 @@ def make_facts(**fields: object) -> Facts:
     plain: dict[str, object] = {
         "server_name": "a", "address": "me@a:22", "destination": "a", "socket": "/s", "ssh": "ssh",
         "tells_outcome": True, "session_options": (), "send_env": ("LANG", "LC_*"), "forward_agent": False,
-        "speaks_mux": True, "carrier": "LC_MTR", "stat": "c", "archive": "tar64", "rsync": True,
+        "speaks_mux": True, "carrier": "LC_MTR", "stat": "c", "archive": "tar64", "rsync": True, "system": "",
     }  # fmt: skip
     return Facts(**{**plain, **fields})
 
