@@ -49,7 +49,7 @@ class SftpSyncer(BaseSyncer):
             with Sftp(self.connection.hold("sftp", subsystem=True), self.connection.label) as session:
                 make_dirs(session, [*list_parents([base]), base])
                 there = look_at_all(session, [base + b"/" + entry.path for entry in plan.upload])
-                changed = [entry for entry in plan.upload if differs(entry, there.get(base + b"/" + entry.path))]
+                changed = [entry for entry in plan.upload if should_sync(entry, there.get(base + b"/" + entry.path))]
                 sent, size_bytes = self._bring(session, plan, base, changed)
                 _delete(session, base, plan)
         except SftpError as error:
@@ -90,7 +90,7 @@ def render_place(remote_dir: str) -> bytes:
     return os.fsencode(render_remote_dir(remote_dir).rstrip("/").removeprefix("./") or ".")
 
 
-def differs(entry: Entry, there: Attributes | None) -> bool:
+def should_sync(entry: Entry, there: Attributes | None) -> bool:
     """Tell whether a path is another thing there, or none: kind, size, time in seconds. A link always counts."""
     if there is None or entry.kind == "symlink":
         return True
