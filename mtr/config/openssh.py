@@ -10,6 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import shlex
 import stat
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from mtr.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 SYSTEM_FILE = "/etc/ssh/ssh_config"
 MAX_INCLUDE_DEPTH = 16
@@ -52,7 +53,8 @@ def read_flat(environ: Mapping[str, str], system_file: str = SYSTEM_FILE) -> str
     """Return the user's configuration, then the system's, as one text with every ``Include`` filled in.
 
     Raises:
-        ConfigError: an ``Include`` stands inside a ``Host`` or ``Match`` block, where it holds for some hosts alone.
+        ConfigError: an ``Include`` stands inside a ``Host`` or ``Match`` block, where it holds for some hosts alone, or
+            a ``Match`` asks for what only ssh can tell.
     """
     home = home_dir(environ)
     place = _Place(home, environ, {})
@@ -60,16 +62,24 @@ def read_flat(environ: Mapping[str, str], system_file: str = SYSTEM_FILE) -> str
     return "".join(f"Host *\n{_flatten(path, os.path.dirname(path), place, 0)}" for path in paths)
 
 
+_CRITERIA = frozenset(("all", "canonical", "final", "host", "originalhost", "user", "localuser"))
+"""What ``Match`` may ask for where no ssh answers: no program, no network, no version."""
+
+_FOR_ALL = ({"all"}, {"final", "all"}, {"canonical", "all"})
+
+
 def _flatten(path: str, base: str, place: _Place, depth: int) -> str:
+    """Return the lines of one file without comments and quotes, and with what it includes."""
     file = _read(path)
     if file is None or depth > MAX_INCLUDE_DEPTH:
         return ""
     text, in_block = "", False
-    for line in os.fsdecode(file.data).splitlines():
-        keyword, words = next(_parse(os.fsencode(line)), ("", []))
-        in_block = in_block or (keyword == "match" and words != ["all"]) or (keyword == "host" and words != ["*"])
+    for keyword, words in _parse(file.data):
+        if keyword in ("host", "match"):
+            in_block = words != ["*"] if keyword == "host" else {word.lower() for word in words} not in _FOR_ALL
+            _ensure_known_criteria(path, keyword, words)
         if keyword != "include":
-            text += f"{line}\n"
+            text += f"{keyword} {_join(words)}\n"
             continue
         if in_block:
             hint = "write it before the first Host and Match, or install the OpenSSH client"
@@ -78,6 +88,25 @@ def _flatten(path: str, base: str, place: _Place, depth: int) -> str:
             for included in place.list_paths(pattern, base):
                 text += f"{_flatten(included, base, place, depth + 1)}Host *\n"
     return text
+
+
+def _ensure_known_criteria(path: str, keyword: str, words: Sequence[str]) -> None:
+    """Refuse a ``Match`` that only ssh itself can decide: what cannot be told must not count as a match."""
+    criteria = [word.lower().removeprefix("!").partition("=")[0] for word in words] if keyword == "match" else []
+    index = 0
+    while index < len(criteria):
+        if criteria[index] not in _CRITERIA:
+            hint = "install the OpenSSH client, or leave the block out"
+            raise ConfigError(f"{path}: Match {' '.join(words)}: only ssh itself can decide that", hint=hint)
+        takes_argument = criteria[index] not in ("all", "canonical", "final") and "=" not in words[index]
+        index += 2 if takes_argument else 1
+
+
+def _join(words: Sequence[str]) -> str:
+    """Return the arguments of a line as one text; only where there are several, blanks in one need quotes."""
+    if len(words) == 1:
+        return words[0]
+    return " ".join(shlex.quote(word) if any(c.isspace() for c in word) else word for word in words)
 
 
 def list_dependencies(environ: Mapping[str, str], system_file: str = SYSTEM_FILE) -> tuple[list[str], list[str]]:

@@ -153,11 +153,16 @@ class Connection(BaseConnection):
             session = self.open_session(call.remote_command, (source, out_end, err_end), call.environ)
             for descriptor in (source, out_end, err_end):
                 os.close(descriptor)
-            pairs = ((out, on_stdout), (err, on_stderr))
-            for pump in [hand_over(partial(os.read, number), take) for number, take in pairs]:
-                pump.join()
-            os.close(out)
-            os.close(err)
-            return self.wait_for(session, time.monotonic())
+            pairs, started_s = ((out, on_stdout), (err, on_stderr)), time.monotonic()
+            pumps = [hand_over(partial(os.read, number), take) for number, take in pairs]
+            try:
+                while any(pump.is_alive() for pump in pumps):
+                    pumps[0].join(0.1) if pumps[0].is_alive() else pumps[1].join(0.1)
+                    self.look_after(session, time.monotonic() - started_s)
+                return self.wait_for(session, started_s)
+            finally:
+                session.close()
+                for descriptor in (out, err):
+                    os.close(descriptor)
 
         return self.attempt(once).status

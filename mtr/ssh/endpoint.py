@@ -36,7 +36,8 @@ class Endpoint:
     ``explicit`` are the options of its master, ``session_options`` those of its sessions; ``address`` is
     ``user@hostname:port`` for people; ``key`` names its masters' sockets. ``forwards`` is "agent" where sessions
     forward the agent, "more" where they need what only ssh itself can set up (X11, another agent's socket).
-    ``known_name`` is what known_hosts files call the server, and ``known_hosts`` are those files.
+    ``known_name`` is what known_hosts files call the server, and ``known_hosts`` are those files. ``has_jump`` says
+    that others are logged in to on the way.
     """
 
     server_name: str
@@ -51,6 +52,7 @@ class Endpoint:
     forwards: str = ""
     known_name: str = ""
     known_hosts: tuple[str, ...] = ()
+    has_jump: bool = False
 
     @property
     def label(self) -> str:
@@ -130,6 +132,7 @@ def resolve_endpoint(
         forwards=_parse_forwards(query),
         known_name=_parse_known_name(query),
         known_hosts=_parse_known_hosts(query, environ),
+        has_jump=any(query.get(name, ["none"]) != ["none"] for name in ("proxyjump", "proxycommand")),
     )
 
 

@@ -5,7 +5,6 @@ Source: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT; RFC 4255 and ``ssh-keygen -l`` for
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import hmac
 import os
@@ -66,7 +65,7 @@ def _parse(file: str, number: int, line: str, name: str) -> KnownKey | None:
         return None
     try:
         return KnownKey(file, number, words[1], b64decode(words[2], validate=True), marker)
-    except binascii.Error:
+    except ValueError:
         return None
 
 
@@ -77,7 +76,7 @@ def _names(field: str, name: str) -> bool:
         try:
             made = hmac.new(b64decode(salt), name.lower().encode(), hashlib.sha1).digest()
             return hmac.compare_digest(made, b64decode(digest))
-        except binascii.Error:
+        except ValueError:
             return False
     patterns = [pattern.lower() for pattern in field.split(",")]
     matches = {pattern for pattern in patterns if _matches(name.lower(), pattern.removeprefix("!"))}

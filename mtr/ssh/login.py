@@ -74,11 +74,13 @@ def run_login(
 def choose_helper(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     """Return who hands over a password: see the module. ``MTR_PASSWORD_HELPER`` names another, for tests."""
     wanted = environ.get("MTR_PASSWORD_HELPER", "")
-    if wanted in HELPERS:
+    if wanted in HELPERS and not (wanted == "sshpass" and endpoint.has_jump):
         return wanted
     if endpoint.client.version >= (8, 4):
         return "askpass"
-    return "sshpass" if shutil.which("sshpass", path=environ.get("PATH")) else "pexpect"
+    # sshpass types the password at whatever prompt comes first, a jump host's as well.
+    has_sshpass = shutil.which("sshpass", path=environ.get("PATH")) is not None
+    return "sshpass" if has_sshpass and not endpoint.has_jump else "pexpect"
 
 
 def _run_under_sshpass(

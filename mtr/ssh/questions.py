@@ -9,6 +9,7 @@ On disk, while ssh logs in: ``RUNTIME/ask.RANDOM/`` (0700) with the program and 
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import sys
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from mtr.ssh.endpoint import Endpoint
 
 _END = b"\n\x04\n"
+
+NOT_THE_SERVERS = "\x01"
+"""In front of a question that comes from another host than the one whose password is known."""
+
+_NAMES = re.compile(r"""'[^']*'|"[^"]*"|\S+@\S+""")
 
 
 class Answers:
@@ -39,16 +45,28 @@ class Answers:
         Raises:
             AuthenticationFailed: there is none; ``question`` is in the error.
         """
-        if is_for_password(question) and self._password is not None:
+        is_ours = is_for_password(question) and self._is_of_server(question)
+        question = question.removeprefix(NOT_THE_SERVERS)
+        if is_ours and self._password is not None:
             known, self._password, self._used = self._password, None, True
             return known.reveal()
         if self._may_prompt:
             return ask_person(question)
         name = self._endpoint.server_name
-        if is_for_password(question) and self._used:
+        if is_ours and self._used:
             raise AuthenticationFailed(f"{self._endpoint.label} does not take the password", detail=question.strip())
         message = f"{self._endpoint.label} asks for what nobody is here to answer"
         raise AuthenticationFailed(message, detail=question.strip(), hint=f"log in on a terminal: mtr up -s {name}")
+
+    def _is_of_server(self, question: str) -> bool:
+        """Tell whether it is this server that asks, and no jump host on the way, which must not get its password."""
+        if question.startswith(NOT_THE_SERVERS):
+            return False
+        user, _, rest = self._endpoint.address.rpartition("@")
+        hosts = {rest.rpartition(":")[0], self._endpoint.known_name, self._endpoint.destination.rpartition("@")[2]}
+        if any(f"{user}@{host}" in question for host in hosts if host):
+            return True
+        return "@" not in question and not self._endpoint.has_jump
 
 
 def ask_waiting_mtr(question: str) -> str:
@@ -59,26 +77,33 @@ def ask_waiting_mtr(question: str) -> str:
     """
     folder = os.environ["MTR_ASKPASS"]
     descriptor = os.open(f"{folder}/question", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    os.write(descriptor, os.fsencode(question) + _END)
+    os.write(descriptor, os.fsencode(question)[:3000] + _END)
     os.close(descriptor)
     descriptor = os.open(f"{folder}/answer", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     answer = b""
     try:
         while not answer.endswith(b"\n"):
-            select.select([descriptor], [], [])
+            if not select.select([descriptor], [], [], 1.0)[0]:
+                os.kill(int(os.environ["MTR_ASKPASS_PID"]), 0)
+                continue
             data = os.read(descriptor, 4096)
             if not data:
                 raise AuthenticationFailed("nobody waits for this login any more")
             answer += data
+    except ProcessLookupError as error:
+        raise AuthenticationFailed("nobody waits for this login any more") from error
     finally:
         os.close(descriptor)
     return os.fsdecode(answer[:-1])
 
 
 def is_for_password(question: str) -> bool:
-    """Tell whether ``question`` wants the account's password: not a key's passphrase, not a one-time code."""
-    text = question.lower()
-    return "password" in text and not any(word in text for word in ("one-time", "one time", "otp", "new password"))
+    """Tell whether ``question`` wants the account's password: not a key's passphrase, not a one-time code.
+
+    What stands in quotes (a file) or around an ``@`` (who logs in where) is a name, whatever words are in it.
+    """
+    words = set(re.findall(r"[a-z]+", _NAMES.sub(" ", question.lower())))
+    return "password" in words and not words & {"time", "otp", "oath", "new", "verification", "token"}
 
 
 def ask_person(question: str) -> str:

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
+from struct import error as StructError  # noqa: N812
 from struct import pack, unpack_from
 from typing import TYPE_CHECKING, NamedTuple
 
 from mtr.errors import MtrError
+from mtr.ssh.outcome import Ended, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mtr.ssh.held import Held
+    from mtr.ssh.wire import Wire
 
 BLOCK_BYTES = 32768
 """Every server takes this much in one request (draft, 3); OpenSSH would take eight times as much."""
@@ -78,6 +81,10 @@ class SftpLost(MtrError):
     """The session ended in the middle, or never was one of SFTP."""
 
     code = "sftp-lost"
+
+    def __init__(self, message: str, *, detail: str = "", ended: Ended | None = None) -> None:
+        super().__init__(message, detail=detail)
+        self.ended = ended
 
 
 Task = Generator[list[bytes], list[Reply], None]
@@ -209,10 +216,14 @@ class Sftp:
         self._out = bytearray()
         self._in = bytearray()
         self._waiting: dict[int, tuple[_Running, int]] = {}
-        self._write(pack(">IBI", 5, _INIT, 3))
-        packet = self._read_packet()
-        if packet[0] != _VERSION:
-            raise self._lost("it answers something else than SFTP")
+        try:
+            self._write(pack(">IBI", 5, _INIT, 3))
+            packet = self._read_packet()
+            if packet[:1] != bytes([_VERSION]):
+                raise self._lost("it answers something else than SFTP")
+        except BaseException:
+            held.close()
+            raise
         self.can_replace = b"posix-rename@openssh.com" in packet
 
     def __enter__(self) -> Sftp:
@@ -273,11 +284,14 @@ class Sftp:
         """Take at least one reply, and all that have come."""
         while True:
             packet = self._read_packet()
-            number = unpack_from(">I", packet, 1)[0]
+            try:
+                number, reply = unpack_from(">I", packet, 1)[0], parse_reply(packet)
+            except (StructError, IndexError) as error:
+                raise self._lost("it sends packets that are cut") from error
             if number not in self._waiting:
                 raise self._lost("it answers what nobody has asked")
             running, index = self._waiting.pop(number)
-            running.replies[index] = parse_reply(packet)
+            running.replies[index] = reply
             running.missing -= 1
             if not running.missing:
                 ready.append(running)
@@ -313,9 +327,33 @@ class Sftp:
         return packet
 
     def _lost(self, words: str = "") -> SftpLost:
+        ended = None
         if not words:
-            words = self._held.finish()[1][1].decode(errors="replace")
-        return SftpLost(f"no SFTP with {self._label}", detail=words or "the session ended without a word")
+            ended, (_, stderr) = self._held.finish()
+            words = stderr.decode(errors="replace") or ended.words
+        return SftpLost(f"no SFTP with {self._label}", detail=words or "the session ended without a word", ended=ended)
+
+
+def open_sftp(line: Wire) -> Sftp:
+    """Open SFTP over ``line``; again, as any session, where it provably did not open.
+
+    Raises:
+        SftpLost: the server has none.
+        ConnectError: no session opens.
+    """
+    opened: list[Sftp] = []
+
+    def once() -> Ended:
+        try:
+            opened.append(Sftp(line.hold("sftp", subsystem=True), line.label))
+        except SftpLost as lost:
+            if lost.ended is None or lost.ended.has_opened:
+                raise
+            return lost.ended
+        return Ended(0, Outcome.STATUS)
+
+    line.attempt(once)
+    return opened[0]
 
 
 def parse_reply(packet: bytes) -> Reply:

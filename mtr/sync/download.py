@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mtr.errors import MtrError
-from mtr.ssh.sftp import NO_SUCH_FILE, Sftp, SftpError
+from mtr.ssh.sftp import NO_SUCH_FILE, SftpError, open_sftp
 from mtr.ssh.sftp import stat as ask_stat
 from mtr.sync.sftp_transfer import download, walk
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mtr.ssh.line import Line
-    from mtr.ssh.sftp import Attributes
+    from mtr.ssh.sftp import Attributes, Sftp
 
 
 class DownloadFailed(MtrError):
@@ -71,7 +71,7 @@ def download_tree(
     """
     source, local = os.fsencode(place), os.fsencode(target)
     try:
-        with Sftp(line.hold("sftp", subsystem=True), line.label) as session:
+        with open_sftp(line) as session:
             return _bring(session, source, local, force=force, on_progress=on_progress)
     except SftpError as error:
         if error.status == NO_SUCH_FILE and error.path == source:
@@ -153,10 +153,12 @@ def _compare(look: Attributes, local: bytes) -> str:
         found = os.lstat(local)
     except FileNotFoundError:
         return "missing"
-    if _is_link(look) or stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(found.st_mode):
         return "other"
     if not stat.S_ISREG(found.st_mode):
         raise DownloadFailed(f"{os.fsdecode(local)} is a directory here and a file there", hint="move it away")
+    if _is_link(look):
+        return "newer"  # Content must not make way for a link unless somebody says so.
     if found.st_size == look.size_bytes and int(found.st_mtime) == look.mtime_s:
         return "same"
     return "newer" if int(found.st_mtime) > look.mtime_s else "other"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mtr.errors import SyncError
 from mtr.ssh import sftp
-from mtr.ssh.sftp import Sftp, SftpError
+from mtr.ssh.sftp import SftpError, SftpLost, open_sftp
 from mtr.sync.base import BaseSyncer, Progress, SyncResult
 from mtr.sync.rsync import render_remote_dir
 from mtr.sync.sftp_transfer import NS_PER_S, list_parents, look_at_all, make_dirs, upload
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mtr.ssh.line import Line
-    from mtr.ssh.sftp import Attributes, Task
+    from mtr.ssh.sftp import Attributes, Sftp, Task
     from mtr.sync.plan import Entry, Plan
 
 
@@ -46,7 +46,7 @@ class SftpSyncer(BaseSyncer):
         """Upload what ``plan`` lists and is new or different there; see :meth:`BaseSyncer.apply`."""
         started_s, base = time.monotonic(), render_place(plan.remote_dir)
         try:
-            with Sftp(self.connection.hold("sftp", subsystem=True), self.connection.label) as session:
+            with open_sftp(self.connection) as session:
                 make_dirs(session, [*list_parents([base]), base])
                 there = look_at_all(session, [base + b"/" + entry.path for entry in plan.upload])
                 changed = [entry for entry in plan.upload if should_sync(entry, there.get(base + b"/" + entry.path))]
@@ -55,6 +55,8 @@ class SftpSyncer(BaseSyncer):
         except SftpError as error:
             message = f"{self.connection.label} did not take {error.path.decode(errors='replace')} over SFTP"
             raise SyncError(message, detail=error.words or error.message) from error
+        except SftpLost as error:
+            raise SyncError(error.message, detail=error.detail) from error
         return SyncResult(
             files_total=len(plan.upload),
             bytes_total=plan.bytes_total,
@@ -107,7 +109,7 @@ def _replace(
     sent: list[bytes],
     count: Callable[[int], None],
 ) -> Task:
-    """Upload one path under another name and rename it; what did not get that far is removed."""
+    """Upload one path under another name and rename it; where the server refuses that, the other name goes again."""
     arrived: list[bytes] = []
     part = place + mark
     try:

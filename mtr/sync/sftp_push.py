@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mtr.errors import SyncError
 from mtr.ssh import sftp
-from mtr.ssh.sftp import Sftp, SftpError
+from mtr.ssh.sftp import SftpError, SftpLost, open_sftp
 from mtr.sync.locked import push_while_locked
 from mtr.sync.plan import render_plan
 from mtr.sync.sftp_transfer import list_parents, make_dirs, upload
@@ -18,8 +18,7 @@ from mtr.sync.sftp_transfer import list_parents, make_dirs, upload
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mtr.ssh.line import Line
-    from mtr.ssh.sftp import Task
+    from mtr.ssh.sftp import Sftp, Task
     from mtr.sync.delivery import Delivery, Push
 
 
@@ -33,17 +32,10 @@ def push_by_sftp(delivery: Delivery, push: Push, on_progress: Callable[[int], No
                 _bring(session, push, place, on_progress or _ignore)
         except SftpError as error:
             raise _explain(error, delivery) from error
+        except SftpLost as error:
+            raise SyncError(error.message, detail=error.detail, hint="leave `sync` out, or run it again") from error
 
     push_while_locked(delivery, push, "sftp", b"", bring)
-
-
-def open_sftp(line: Line) -> Sftp:
-    """Open SFTP over ``line``.
-
-    Raises:
-        SftpLost: the server has none.
-    """
-    return Sftp(line.hold("sftp", subsystem=True), line.label)
 
 
 def _bring(session: Sftp, push: Push, place: bytes, on_progress: Callable[[int], None]) -> None:

@@ -128,7 +128,7 @@ def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]]) 
             break
         sftp.check(place, [reply])
         for name, look in reply.names:
-            if b"/" in name:
+            if not name or b"/" in name or b"\0" in name:
                 # Below that directory only: a server must not choose where else a download writes.
                 raise SyncError(f"the server lists an impossible name in {place.decode(errors='replace')}: {name!r}")
             if name not in (b".", b".."):
@@ -141,15 +141,17 @@ def download(place: bytes, look: Attributes, target: bytes, count: Counts) -> Ta
     if look.mode is not None and stat.S_ISLNK(look.mode):
         reply = (yield [sftp.read_link(place)])[0]
         sftp.check(place, [reply])
-        _replace_by_link(target, reply.names[0][0])
+        if reply.names:
+            _replace_by_link(target, reply.names[0][0])
         return
     opened = yield [sftp.open_file(place, sftp.READ)]
     sftp.check(place, opened)
-    part = target + b".mtr-part"
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    part = name_part(target)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         yield from _download_content(descriptor, place, opened[0].data, look.size_bytes, count)
-        os.fchmod(descriptor, stat.S_IMODE(look.mode if look.mode is not None else 0o644))
+        # Never the bits that let a program run as somebody else.
+        os.fchmod(descriptor, (look.mode if look.mode is not None else 0o644) & 0o777)
         os.utime(descriptor, (look.mtime_s, look.mtime_s))
         os.fsync(descriptor)
         os.replace(part, target)
@@ -158,6 +160,12 @@ def download(place: bytes, look: Attributes, target: bytes, count: Counts) -> Ta
         raise
     finally:
         os.close(descriptor)
+
+
+def name_part(target: bytes) -> bytes:
+    """Return the name under which ``target`` arrives, which nobody else has."""
+    folder, name = os.path.split(target)
+    return os.path.join(folder, b"." + name[:200] + f".mtr-{os.urandom(6).hex()}".encode())
 
 
 def _download_content(descriptor: int, place: bytes, handle: bytes, size_bytes: int, count: Counts) -> Task:
@@ -175,6 +183,8 @@ def _download_content(descriptor: int, place: bytes, handle: bytes, size_bytes: 
                 is_whole = True
                 break
             sftp.check(place, [reply])
+            if not reply.data:
+                raise SyncError(f"the server sends nothing of {place.decode(errors='replace')}", hint="run it again")
             os.pwrite(descriptor, reply.data, offset)
             offset += len(reply.data)
         is_whole = is_whole or (size_bytes > 0 and offset >= size_bytes)
@@ -183,8 +193,6 @@ def _download_content(descriptor: int, place: bytes, handle: bytes, size_bytes: 
 
 
 def _replace_by_link(target: bytes, leads_to: bytes) -> None:
-    part = target + b".mtr-part"
-    if os.path.lexists(part):
-        os.unlink(part)
+    part = name_part(target)
     os.symlink(leads_to, part)
     os.replace(part, target)

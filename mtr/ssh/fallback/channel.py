@@ -5,11 +5,12 @@ Threads move the bytes of a joined one: nothing here needs a pipe that can be po
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mtr.ssh.outcome import Ended, Outcome
 
@@ -23,29 +24,40 @@ TICK_S = 0.2
 SIGPIPE_STATUS = 141
 
 
-def open_channel(
-    transport: paramiko.Transport,
-    command: str,
-    environ: Mapping[str, str],
-    *,
-    subsystem: bool = False,
-    terminal: tuple[str, int, int] | None = None,
+def prepare_channel(
+    transport: paramiko.Transport, environ: Mapping[str, str], terminal: tuple[str, int, int] | None = None
 ) -> paramiko.Channel:
-    """Start ``command`` (or the subsystem of that name) in a session, with ``terminal`` as its (type, columns, rows).
+    """Open a session in which nothing runs yet, with ``terminal`` as its (type, columns, rows).
 
     Raises:
-        SSHException: the session did not open; nothing runs.
+        SSHException: it did not open.
     """
     channel = transport.open_session()
-    for name, value in environ.items():
-        channel.set_environment_variable(name, value)
-    if terminal is not None:
-        channel.get_pty(terminal[0], terminal[1], terminal[2])
+    try:
+        for name, value in environ.items():
+            channel.set_environment_variable(_encode(name), _encode(value))
+        if terminal is not None:
+            channel.get_pty(_encode(terminal[0]), terminal[1], terminal[2])
+    except BaseException:
+        channel.close()
+        raise
+    return channel
+
+
+def start_in_channel(channel: paramiko.Channel, command: str, *, subsystem: bool) -> None:
+    """Start ``command``, or the subsystem of that name; from now on something may run, whatever is raised.
+
+    Raises:
+        SSHException: the server refused, or the line was lost before it said so.
+    """
     if subsystem:
         channel.invoke_subsystem(command)
     else:
-        channel.exec_command(command.encode(errors="surrogateescape"))
-    return channel
+        channel.exec_command(_encode(command))
+
+
+def _encode(text: str) -> Any:
+    return text.encode(errors="surrogateescape")
 
 
 def read_end(channel: paramiko.Channel) -> Ended:
@@ -129,13 +141,23 @@ class HeldChannel:
 class JoinedChannel:
     """A session on descriptors of this process, with the face of :class:`mtr.ssh.mux.Session`.
 
-    ``owned`` says that they are its own, to be closed, each by the thread that uses it.
+    ``owned`` says that they are its own, to be closed, each by the thread that uses it; ``heard`` is called whenever
+    the server has sent something.
     """
 
-    def __init__(self, channel: paramiko.Channel, descriptors: tuple[int, int, int], *, owned: bool = False) -> None:
+    def __init__(
+        self,
+        channel: paramiko.Channel,
+        descriptors: tuple[int, int, int],
+        *,
+        owned: bool = False,
+        heard: Callable[[], None] = lambda: None,
+    ) -> None:
         self._channel = channel
+        self._heard = heard
         self._over = threading.Event()
         self._lost_reader = False
+        self._lost_output = False
         self._owned = owned
         source, out, err = descriptors
         readers = [(channel.recv, out), (channel.recv_stderr, err)]
@@ -149,11 +171,12 @@ class JoinedChannel:
         try:
             while self._is_fed(source) and (data := os.read(source, CHUNK_BYTES)):
                 self._channel.sendall(data)
-            self._channel.shutdown_write()
         except OSError:
-            pass  # The session reads no more.
+            pass  # The session reads no more, or there is nothing to read here.
         finally:
             self._let_go(source)
+            with contextlib.suppress(OSError, EOFError):
+                self._channel.shutdown_write()
 
     def _is_fed(self, source: int) -> bool:
         """Wait until ``source`` has something; tell whether the session is still there to take it.
@@ -171,16 +194,23 @@ class JoinedChannel:
 
     def _copy(self, receive: Callable[[int], bytes], target: int) -> None:
         try:
-            while data := receive(CHUNK_BYTES):
+            while data := self._receive(receive):
                 write_all(target, data)
-        except BrokenPipeError:
-            # Nobody reads here any more: the command there is to notice that as it would here.
-            self._lost_reader = True
+        except OSError as error:
+            # Nobody reads here any more, or the disk is full: the command there is to notice that as it would here.
+            self._lost_reader = isinstance(error, BrokenPipeError)
+            self._lost_output = True
             self._channel.close()
-        except OSError:
-            pass
         finally:
             self._let_go(target)
+
+    def _receive(self, receive: Callable[[int], bytes]) -> bytes:
+        try:
+            data = receive(CHUNK_BYTES)
+        except OSError:
+            return b""  # The session was closed here.
+        self._heard()
+        return data
 
     def _let_go(self, descriptor: int) -> None:
         if self._owned:
@@ -213,7 +243,8 @@ class JoinedChannel:
 
     def end(self) -> Ended:
         """Return how the session ended; it is let go of where it has not."""
-        ended = read_end(self._channel) if self.is_over else Ended(255, Outcome.NO_STATUS)
+        is_whole = self.is_over and not self._lost_output
+        ended = read_end(self._channel) if is_whole else Ended(255, Outcome.NO_STATUS)
         self.close()
         return Ended(SIGPIPE_STATUS, Outcome.STATUS) if self._lost_reader else ended
 

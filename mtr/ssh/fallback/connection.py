@@ -22,7 +22,7 @@ from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 from mtr.ssh.base import BaseConnection
 from mtr.ssh.facts import Facts
-from mtr.ssh.fallback.channel import HeldChannel, JoinedChannel, hand_over, open_channel, read_end
+from mtr.ssh.fallback.channel import HeldChannel, JoinedChannel, hand_over, prepare_channel, read_end, start_in_channel
 from mtr.ssh.fallback.login import Login
 from mtr.ssh.fallback.resolve import resolve_place
 from mtr.ssh.fallback.terminal import read_size
@@ -111,24 +111,32 @@ class FallbackConnection(BaseConnection):
 
     # -- sessions
 
-    def _open(self, command: str, extra: Mapping[str, str] | None, **more: object) -> paramiko.Channel:
-        """Open a channel for ``command``, with the login done anew where it has been lost since.
+    def _open(
+        self,
+        command: str,
+        extra: Mapping[str, str] | None,
+        *,
+        subsystem: bool = False,
+        terminal: tuple[str, int, int] | None = None,
+    ) -> paramiko.Channel:
+        """Open a session and start ``command`` in it, with the login done anew where it has been lost since.
 
         Raises:
-            ConnectError: no session opens.
+            ConnectError: no session opens, or the server refused the command.
         """
         environ = {**self._build_sent(), **(extra or {})}
+        if not self._transport.is_active():
+            self.says(f"the line to {self.label} was lost; connecting anew")
+            self._transport = self._login.open()
         try:
-            return open_channel(self._transport, command, environ, **more)  # type: ignore[arg-type]
+            channel = prepare_channel(self._transport, environ, terminal)
+            start_in_channel(channel, command, subsystem=subsystem)
         except ChannelException as error:
             hint = "wait for runs to end, or raise MaxSessions in sshd_config there"
             raise ConnectError(f"{self.label} refuses another session", detail=str(error), hint=hint) from error
         except (SSHException, EOFError, OSError) as error:
-            if self._transport.is_active():
-                raise ConnectError(f"no session opens on {self.label}", detail=str(error)) from error
-        self.says(f"the line to {self.label} was lost; connecting anew")
-        self._transport = self._login.open()
-        return open_channel(self._transport, command, environ, **more)  # type: ignore[arg-type]
+            raise ConnectError(f"no session opens on {self.label}", detail=str(error)) from error
+        return channel
 
     def _build_sent(self) -> dict[str, str]:
         sent = self.facts.pick_sent(self.environ)

@@ -10,6 +10,8 @@ import contextlib
 import logging
 import os
 import socket
+from base64 import b64decode
+from functools import partial
 from typing import TYPE_CHECKING
 
 import paramiko
@@ -31,6 +33,7 @@ from mtr.errors import (
 )
 from mtr.ssh import known_hosts
 from mtr.ssh.diagnosis import build_key_changed
+from mtr.ssh.questions import NOT_THE_SERVERS, is_for_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +49,11 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 
+def _ask_for_jump(ask: Ask, question: str) -> str:
+    """Ask for a jump host: marked, so that no password of the server behind it is the answer."""
+    return ask(f"{NOT_THE_SERVERS}{question}")
+
+
 class Login:
     """One login to ``place`` for the server ``name``: ``password`` if mtr knows one, ``ask`` if there is a person."""
 
@@ -56,6 +64,7 @@ class Login:
         self._password = password
         self._ask = ask
         self._refused: list[str] = []
+        self._way: list[paramiko.Transport] = []
 
     @property
     def label(self) -> str:
@@ -68,18 +77,18 @@ class Login:
         Raises:
             ConnectError: of the kind that says why.
         """
-        way: list[paramiko.Transport] = []
+        way = self._way = list[paramiko.Transport]()
         try:
             for jump in self.place.jumps:
                 # A jump host gets the keys and the agent, never the password of the server behind it.
-                login = Login(f"the jump host on the way to {self.name}", jump, None, self._ask, self.says)
+                ask = None if self._ask is None else partial(_ask_for_jump, self._ask)
+                login = Login(f"the jump host on the way to {self.name}", jump, None, ask, self.says)
                 way.append(login.open_on(login.connect(way[-1] if way else None)))
             transport = self.open_on(self.connect(way[-1] if way else None))
         except BaseException:
             for passed in reversed(way):
                 passed.close()
             raise
-        transport.mtr_way = way  # type: ignore[attr-defined]  # they live as long as what goes over them
         return transport
 
     def connect(self, way: paramiko.Transport | None) -> socket.socket | paramiko.Channel:
@@ -123,7 +132,9 @@ class Login:
         return transport
 
     def _start(self, transport: paramiko.Transport) -> None:
-        transport.banner_timeout = transport.auth_timeout = max(30.0, self.place.timeout_s)
+        transport.banner_timeout = max(30.0, self.place.timeout_s)
+        # A person looks for a phone, and has as long as the server gives (LoginGraceTime).
+        transport.auth_timeout = 900.0
         known = {key.kind for key in self._find_known() if not key.marker}
         options = transport.get_security_options()
         # A server has several keys; the one that is known is the one to ask for.
@@ -141,7 +152,7 @@ class Login:
     # -- the server's key
 
     def _find_known(self) -> list[known_hosts.KnownKey]:
-        return known_hosts.find_keys(self.place.known_hosts, self.place.known_name)
+        return known_hosts.find_keys((*self.place.known_hosts, *self.place.global_known_hosts), self.place.known_name)
 
     def _verify(self, transport: paramiko.Transport) -> None:
         """Compare the server's key with what is stored, and store one that is new.
@@ -163,10 +174,13 @@ class Login:
         if place.strict == "yes" or (place.strict == "ask" and not self._may_add(shown)):
             message = f"the host key of {self.label} is not known, and your ssh configuration does not accept new ones"
             raise ConnectError(message, detail=shown, hint=f"mtr up -s {self.name}")
-        if place.known_hosts:
-            file = place.known_hosts[0]
-            known_hosts.add_key(file, place.known_name, kind, blob, is_hashed=place.hashes_names)
-            self.says(f"the host key of {self.label} is new and was stored in {file}: {shown}")
+        stored_in = f"was stored in {place.known_hosts[0]}" if place.known_hosts else "is not stored anywhere"
+        try:
+            for file in place.known_hosts[:1]:
+                known_hosts.add_key(file, place.known_name, kind, blob, is_hashed=place.hashes_names)
+        except OSError as error:
+            stored_in = f"cannot be stored in {place.known_hosts[0]} ({error.strerror})"
+        self.says(f"the host key of {self.label} is new and {stored_in}: {shown}")
 
     def _may_add(self, shown: str) -> bool:
         question = f"The host key of {self.label} is new: {shown}. Connect (yes/no)? "
@@ -181,14 +195,17 @@ class Login:
         and there are servers that grant one request alone.
         """
         methods = list(self.place.methods)
-        left = self._try(transport, methods.pop(0)) if methods[:1] == ["publickey"] else None
+        left = self._try(transport, methods[0]) if methods[:1] == ["publickey"] else None
+        refused = {"publickey"} if left is None and methods[:1] == ["publickey"] else set()
         if left is None:
             left = self._list_taken(transport)
         offered = ", ".join(left)
         while left:
             for method in methods:
-                if method in left and (rest := self._try(transport, method)) is not None:
-                    left = rest
+                rest = self._try(transport, method) if method in left and method not in refused else None
+                if rest is not None:
+                    # After a partial success what was refused before may be what is wanted now.
+                    left, refused = rest, set()
                     break
             else:
                 raise self._build_denied(f"it takes {offered}")
@@ -237,11 +254,15 @@ class Login:
 
     def _list_keys(self) -> Iterator[paramiko.PKey]:
         """Yield the keys to offer: the agent's first, unless only those in files may be."""
-        if self.place.agent and not self.place.only_these_keys:
-            yield from self._list_agent_keys()
+        if self.place.agent:
+            named = {blob for path in self.place.key_files if (blob := read_public_key(path))}
+            for key in self._list_agent_keys():
+                # IdentitiesOnly leaves the agent those keys that a file names (ssh_config(5)).
+                if not self.place.only_these_keys or key.asbytes() in named:
+                    yield key
         for path in self.place.key_files:
-            if os.path.exists(path) and (key := self._load_key(path)) is not None:
-                yield key
+            if not path.endswith(".pub") and os.path.exists(path) and (loaded := self._load_key(path)) is not None:
+                yield loaded
 
     def _list_agent_keys(self) -> Iterator[paramiko.PKey]:
         before = os.environ.get("SSH_AUTH_SOCK")
@@ -300,7 +321,7 @@ class Login:
             raise
 
     def _answer(self, question: str) -> str | None:
-        if "assword" in question and "ne-time" not in question:
+        if is_for_password(question):
             return self._take_password(question)
         if self._ask is not None:
             return self._ask(question)
@@ -311,6 +332,15 @@ class Login:
         hint = f"log in once on a terminal: mtr up -s {self.name}"
         detail = "\n".join(dict.fromkeys([*self._refused, *([words] if words else [])]))
         return AuthenticationFailed(f"{self.label} accepts no login", detail=detail, hint=hint)
+
+
+def read_public_key(path: str) -> bytes:
+    """Return the public half of the key in ``path``, from the file beside it; b"" where there is none."""
+    try:
+        with open(path if path.endswith(".pub") else f"{path}.pub", encoding="utf-8", errors="replace") as file:
+            return b64decode(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return b""
 
 
 def _plain_kind(kind: str) -> str:

@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from struct import error as StructError  # noqa: N812
 from struct import pack, unpack_from
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +25,7 @@ from paramiko.ssh_exception import ChannelException, SSHException
 
 from mtr.errors import MtrError
 from mtr.ssh import mux
-from mtr.ssh.fallback.channel import JoinedChannel, open_channel
+from mtr.ssh.fallback.channel import JoinedChannel, prepare_channel, start_in_channel
 from mtr.ssh.fallback.login import Login
 from mtr.ssh.fallback.resolve import load_place
 from mtr.ssh.fallback.terminal import read_size
@@ -47,7 +48,9 @@ class Master:
 
     def __init__(self, path: str, transport: paramiko.Transport, place: Place) -> None:
         self._path = path
+        self._place = place
         self._transport = transport
+        self._max_silence_s = max(MAX_SILENCE_S, 4 * place.keepalive_s)
         self._set_env = dict(setting.partition("=")[::2] for setting in place.set_env)
         self._sessions = 0
         self._count = threading.Lock()
@@ -73,7 +76,7 @@ class Master:
         self._forget_socket()
 
     def _is_over(self) -> bool:
-        if not self._transport.is_active() or time.monotonic() - self._heard_s > MAX_SILENCE_S:
+        if not self._transport.is_active() or time.monotonic() - self._heard_s > self._max_silence_s:
             return True
         if self._sessions:
             return False
@@ -82,9 +85,12 @@ class Master:
     def _ask_for_life(self) -> None:
         """Ask the server now and then whether it is there: TCP alone would notice after a quarter of an hour."""
         while True:
-            time.sleep(LIVENESS_S)
+            time.sleep(self._place.keepalive_s or LIVENESS_S)
             self._transport.global_request("keepalive@openssh.com", wait=True)
-            self._heard_s = time.monotonic()
+            self._note_life()
+
+    def _note_life(self) -> None:
+        self._heard_s = time.monotonic()
 
     def _forget_socket(self) -> None:
         """Remove the socket, unless it is another master's by now."""
@@ -101,8 +107,8 @@ class Master:
         try:
             while message := _read_message(client):
                 self._answer(client, message)
-        except OSError:
-            pass
+        except (OSError, SSHException, EOFError, StructError, IndexError):
+            pass  # It has gone, or speaks another protocol.
         finally:
             client.close()
 
@@ -125,28 +131,43 @@ class Master:
 
     def _open(self, client: socket.socket, request: int, message: bytes) -> None:
         """Open a session, and stay with it until its end or its client's."""
-        asked = parse_request(message)
-        descriptors = [_take_descriptor(client) for _ in range(3)]
-        size = os.dup(descriptors[0])
+        with self._count:
+            self._sessions += 1
         try:
-            channel = open_channel(
-                self._transport,
-                asked.command,
-                {**self._set_env, **asked.environ},
-                subsystem=asked.subsystem,
-                terminal=(asked.terminal, *read_size(size)) if asked.tty else None,
-            )
+            self._open_counted(client, request, parse_request(message))
+        finally:
+            with self._count:
+                self._sessions -= 1
+                self._idle_since_s = time.monotonic()
+
+    def _open_counted(self, client: socket.socket, request: int, asked: SessionRequest) -> None:
+        descriptors: list[int] = []
+        try:
+            descriptors += [_take_descriptor(client) for _ in range(3)]
+            terminal = (asked.terminal, *read_size(descriptors[0])) if asked.tty else None
+            channel = prepare_channel(self._transport, {**self._set_env, **asked.environ}, terminal)
         except (SSHException, EOFError, OSError) as error:
-            _close([*descriptors, size])
+            _close(descriptors)
             words = "Session open refused by peer" if isinstance(error, ChannelException) else str(error)
             _send(client, pack(">II", mux.FAILURE, request) + mux.pack_string(words))
             return
-        with self._count:
-            self._sessions += 1
-        number = channel.get_id()
-        _send(client, pack(">III", mux.SESSION_OPENED, request, number))
-        session = JoinedChannel(channel, (descriptors[0], descriptors[1], descriptors[2]), owned=True)
-        threading.Thread(target=self._report, args=(client, session, number), daemon=True).start()
+        try:
+            # Said before anything is started: whoever is told "not opened" asks again.
+            _send(client, pack(">III", mux.SESSION_OPENED, request, channel.get_id()))
+            start_in_channel(channel, asked.command, subsystem=asked.subsystem)
+        except BaseException:
+            _close(descriptors)
+            channel.close()
+            raise
+        self._accompany(client, channel, descriptors)
+
+    def _accompany(self, client: socket.socket, channel: paramiko.Channel, descriptors: list[int]) -> None:
+        """Move the bytes of a session until its end, or until its client has gone."""
+        size = os.dup(descriptors[0])
+        source, out, err = descriptors
+        session = JoinedChannel(channel, (source, out, err), owned=True, heard=self._note_life)
+        reporter = threading.Thread(target=self._report, args=(client, session, channel.get_id()), daemon=True)
+        reporter.start()
         try:
             while message := _read_message(client):
                 if unpack_from(">I", message)[0] == mux.RESIZE:
@@ -154,9 +175,6 @@ class Master:
         finally:
             session.close()
             os.close(size)
-            with self._count:
-                self._sessions -= 1
-                self._idle_since_s = time.monotonic()
 
     def _report(self, client: socket.socket, session: JoinedChannel, number: int) -> None:
         """Tell the client the status, and that there is no more to come."""
@@ -170,7 +188,7 @@ class Master:
             pass  # It has gone.
 
 
-class Asked(NamedTuple):
+class SessionRequest(NamedTuple):
     """What a client wants of a new session; ``terminal`` is the type of one, where it wants one."""
 
     tty: bool
@@ -180,7 +198,7 @@ class Asked(NamedTuple):
     environ: dict[str, str]
 
 
-def parse_request(message: bytes) -> Asked:
+def parse_request(message: bytes) -> SessionRequest:
     """Return what a request for a session asks for."""
     offset, strings = 8 + 4 + unpack_from(">I", message, 8)[0], []
     tty, _x11, _agent, subsystem = unpack_from(">IIII", message, offset)
@@ -190,7 +208,7 @@ def parse_request(message: bytes) -> Asked:
         strings.append(message[offset + 4 : end].decode(errors="surrogateescape"))
         offset = end
     environ = dict(text.partition("=")[::2] for text in strings[2:])
-    return Asked(bool(tty), bool(subsystem), strings[0], strings[1], environ)
+    return SessionRequest(bool(tty), bool(subsystem), strings[0], strings[1], environ)
 
 
 def _send(client: socket.socket, message: bytes) -> None:
@@ -230,6 +248,8 @@ def _close(descriptors: list[int]) -> None:
 
 def main(path: str) -> None:
     """Log in, say how that went, and serve."""
+    # What mtr has inherited is not this master's: a lock, a pipe that somebody waits on.
+    os.closerange(3, min(os.sysconf("SC_OPEN_MAX"), 1 << 20))
     os.umask(0o077)
     os.chdir("/")
     with open(f"{path}.job", encoding="utf-8") as file:

@@ -7,7 +7,10 @@ itself does for its sessions (forwardings, multiplexing) is left out: mtr does n
 from __future__ import annotations
 
 import getpass
+import re
+import shlex
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mtr.config.model import home_dir
@@ -16,7 +19,7 @@ from mtr.errors import ConfigError
 from mtr.ssh.known_hosts import render_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mtr.config.model import Server
 
@@ -25,19 +28,19 @@ _HONOURED = frozenset(
     """hostname port user identityfile identitiesonly identityagent proxyjump userknownhostsfile globalknownhostsfile
     hostkeyalias stricthostkeychecking hashknownhosts connecttimeout serveraliveinterval preferredauthentications
     passwordauthentication pubkeyauthentication kbdinteractiveauthentication challengeresponseauthentication
-    numberofpasswordprompts batchmode sendenv setenv""".split()  # noqa: SIM905  a page of words
+    sendenv setenv""".split()  # noqa: SIM905  a page of words
 )
 _HARMLESS = frozenset(
-    """addkeystoagent checkhostip clearallforwardings compression compressionlevel connectionattempts controlmaster
-    controlpath controlpersist dynamicforward enableescapecommandline escapechar exitonforwardfailure
-    fingerprinthash forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted
-    gatewayports gssapiauthentication gssapidelegatecredentials gssapikeyexchange gssapitrustdns
-    hostbasedauthentication ignoreunknown ipqos localcommand localforward loglevel logverbose
-    nohostauthenticationforlocalhost obscurekeystroketiming permitlocalcommand permitremoteopen remotecommand
-    remoteforward requesttty rekeylimit serveralivecountmax sessiontype stdinnull streamlocalbindmask
-    streamlocalbindunlink syslogfacility tag tcpkeepalive updatehostkeys usekeychain useroaming verifyhostkeydns
-    visualhostkey warnweakcrypto xauthlocation canonicalizefallbacklocal canonicalizemaxdots canonicaldomains
-    canonicalizepermittedcnames proxyusefdpass""".split()  # noqa: SIM905
+    """addkeystoagent batchmode numberofpasswordprompts checkhostip clearallforwardings compression
+    compressionlevel connectionattempts controlmaster controlpath controlpersist dynamicforward
+    enableescapecommandline escapechar exitonforwardfailure fingerprinthash forkafterauthentication
+    forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports gssapiauthentication
+    gssapidelegatecredentials gssapikeyexchange gssapitrustdns hostbasedauthentication ignoreunknown ipqos
+    localcommand localforward loglevel logverbose nohostauthenticationforlocalhost obscurekeystroketiming
+    permitlocalcommand permitremoteopen remotecommand remoteforward requesttty rekeylimit serveralivecountmax
+    sessiontype stdinnull streamlocalbindmask streamlocalbindunlink syslogfacility tag tcpkeepalive
+    updatehostkeys usekeychain useroaming verifyhostkeydns visualhostkey warnweakcrypto xauthlocation
+    canonicalizefallbacklocal canonicalizemaxdots canonicaldomains canonicalizepermittedcnames proxyusefdpass""".split()  # noqa: SIM905
 )
 """Options that decide nothing here, or whose absence is the stricter choice (a login that is not tried)."""
 
@@ -50,7 +53,7 @@ class Place:
     """Where a login goes and how: what ``ssh -G`` would say. ``jumps`` are passed in order on the way.
 
     ``strict`` is ``yes``, ``ask`` or ``accept-new``; ``methods`` are those of RFC 4252 in the order of trying;
-    ``agent`` is the agent's socket, "" for none.
+    ``agent`` is the agent's socket, "" for none; a new host key goes into the first of ``known_hosts``.
     """
 
     host: str
@@ -60,6 +63,7 @@ class Place:
     only_these_keys: bool = False
     agent: str = ""
     known_hosts: tuple[str, ...] = ()
+    global_known_hosts: tuple[str, ...] = ()
     known_name: str = ""
     strict: str = "accept-new"
     hashes_names: bool = False
@@ -107,28 +111,29 @@ def _resolve(destination: str, explicit: Mapping[str, str], text: str, environ: 
     _refuse_what_needs_ssh(found, host)
     if user:
         found["user"] = user
-    home = home_dir(environ)
-    keys = _as_list(found.get("identityfile", []))
-    standard = [f"{home}/.ssh/{name}" for name in _DEFAULT_KEYS] if not keys else []
     name, port = _pick(found, "hostname", host), int(_pick(found, "port", "22"))
-    known = _pick(found, "userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2").split()
-    known += _pick(found, "globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2").split()
+    login = _pick(found, "user", "") or getpass.getuser()
+    expand = partial(_expand, home=home_dir(environ), tokens={"h": name, "p": str(port), "r": login})
+    keys = _as_list(found["identityfile"]) if "identityfile" in found else [f"~/.ssh/{key}" for key in _DEFAULT_KEYS]
     return Place(
         host=name,
         port=port,
-        user=_pick(found, "user", "") or getpass.getuser(),
-        key_files=tuple(_expand(path, home) for path in [*keys, *standard] if path.lower() != "none"),
-        only_these_keys=_pick(found, "identitiesonly", "no") == "yes",
-        agent=_find_agent(found, environ, home),
-        known_hosts=tuple(_expand(path, home) for path in known if path.lower() != "none"),
+        user=login,
+        key_files=tuple(expand(path) for path in keys if path.lower() != "none"),
+        only_these_keys=_is_on(found, "identitiesonly", default=False),
+        agent=_find_agent(found, environ, expand),
+        known_hosts=_list_files(found, "userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2", expand),
+        global_known_hosts=_list_files(
+            found, "globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2", expand
+        ),
         known_name=_pick(found, "hostkeyalias", "") or render_name(name, port),
         strict=_parse_strict(_pick(found, "stricthostkeychecking", "accept-new")),
-        hashes_names=_pick(found, "hashknownhosts", "no") == "yes",
+        hashes_names=_is_on(found, "hashknownhosts", default=False),
         methods=_list_methods(found),
-        timeout_s=float(_pick(found, "connecttimeout", "10").replace("none", "10")),
-        keepalive_s=int(_pick(found, "serveraliveinterval", "15")),
+        timeout_s=parse_time(_pick(found, "connecttimeout", "10")) or 10.0,
+        keepalive_s=int(parse_time(_pick(found, "serveraliveinterval", "15"))),
         send_env=tuple(_pick(found, "sendenv", "").split()),
-        set_env=tuple(_pick(found, "setenv", "").split()),
+        set_env=tuple(shlex.split(_pick(found, "setenv", ""))),
         jumps=_resolve_jumps(_pick(found, "proxyjump", "none"), text, environ, depth),
     )
 
@@ -137,7 +142,7 @@ def _look_up(text: str, host: str, user: str) -> dict[str, object]:
     """Return the options that ssh_config has for ``host``; ``Match user`` sees ``user``.
 
     Raises:
-        ConfigError: paramiko cannot read the text, or it runs a program to decide (``Match exec``).
+        ConfigError: paramiko cannot read the text.
     """
     from paramiko import SSHConfig
     from paramiko.ssh_exception import CouldNotCanonicalize, SSHException
@@ -169,34 +174,77 @@ def _as_list(value: object) -> list[str]:
     return [str(part) for part in value] if isinstance(value, list) else [str(value)]
 
 
-def _expand(path: str, home: str) -> str:
-    return home + path[1:] if path.startswith("~/") else path.replace("%d", home)
+def _is_on(found: Mapping[str, object], name: str, *, default: bool) -> bool:
+    """Return a flag; ssh takes yes and true, no and false, in any case (readconf.c)."""
+    return {"yes": True, "true": True, "no": False, "false": False}.get(_pick(found, name, "").lower(), default)
 
 
-def _find_agent(found: Mapping[str, object], environ: Mapping[str, str], home: str) -> str:
+def parse_time(text: str) -> float:
+    """Return seconds from a time of ssh_config: ``90``, ``1m30s``, ``2h``; ``none`` is 0.
+
+    Source: sshd_config(5), TIME FORMATS.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if text.lower() == "none":
+        return 0.0
+    units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    parts = re.findall(r"([0-9]+)([smhdw]?)", text.lower())
+    if "".join(map("".join, parts)) != text.lower():
+        raise ConfigError(f"{text}: is not a time as ssh_config writes it", hint="e.g. 30, or 1m")
+    return float(sum(int(number) * units[unit] for number, unit in parts))
+
+
+def _expand(path: str, *, home: str, tokens: Mapping[str, str]) -> str:
+    """Return ``path`` with ``~`` and the tokens that are known here.
+
+    Raises:
+        ConfigError: it has others: the file would be another one than ssh's.
+    """
+    path = home + path[1:] if path.startswith("~/") else path
+    for token, value in {"d": home, **tokens}.items():
+        path = path.replace(f"%{token}", value)
+    if "%" in path or "${" in path:
+        raise ConfigError(f"ssh is not in use here, and nothing else fills in {path}", hint="write it without % and $")
+    return path
+
+
+def _list_files(found: Mapping[str, object], name: str, default: str, expand: Callable[[str], str]) -> tuple[str, ...]:
+    return tuple(expand(word) for word in shlex.split(_pick(found, name, default)) if word.lower() != "none")
+
+
+def _find_agent(found: Mapping[str, object], environ: Mapping[str, str], expand: Callable[[str], str]) -> str:
     wanted = _pick(found, "identityagent", "SSH_AUTH_SOCK")
-    if wanted == "none":
+    if wanted.lower() == "none":
         return ""
     if wanted in ("SSH_AUTH_SOCK", "$SSH_AUTH_SOCK"):
         return environ.get("SSH_AUTH_SOCK", "")
-    return _expand(wanted, home)
+    return expand(wanted)
 
 
 def _parse_strict(word: str) -> str:
-    """Return how strict to be; what would accept anything is made to accept what is new, and no more."""
-    word = word.lower()
-    return {"yes": "yes", "ask": "ask"}.get(word, "accept-new")
+    """Return how strict to be; what would accept anything is made to accept what is new, and no more.
+
+    Raises:
+        ConfigError: ssh does not know the word.
+    """
+    known = {"yes": "yes", "true": "yes", "ask": "ask", "accept-new": "accept-new"}
+    known |= {"no": "accept-new", "false": "accept-new", "off": "accept-new"}
+    if word.lower() not in known:
+        raise ConfigError(f"StrictHostKeyChecking {word}: is none of yes, ask, accept-new, no, off")
+    return known[word.lower()]
 
 
 def _list_methods(found: Mapping[str, object]) -> tuple[str, ...]:
     wanted = _pick(found, "preferredauthentications", "publickey,keyboard-interactive,password").split(",")
-    off = {
-        "publickey": _pick(found, "pubkeyauthentication", "yes") == "no",
-        "password": _pick(found, "passwordauthentication", "yes") == "no",
-        "keyboard-interactive": _pick(found, "kbdinteractiveauthentication", "yes") == "no"
-        or _pick(found, "challengeresponseauthentication", "yes") == "no",
+    asks = _is_on(found, "kbdinteractiveauthentication", default=True)
+    allowed = {
+        "publickey": _is_on(found, "pubkeyauthentication", default=True),
+        "password": _is_on(found, "passwordauthentication", default=True),
+        "keyboard-interactive": asks and _is_on(found, "challengeresponseauthentication", default=True),
     }
-    return tuple(method for method in wanted if not off.get(method, True))
+    return tuple(method for method in wanted if allowed.get(method, False))
 
 
 def _resolve_jumps(value: str, text: str, environ: Mapping[str, str], depth: int) -> tuple[Place, ...]:

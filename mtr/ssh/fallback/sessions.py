@@ -134,5 +134,5 @@ def build_endpoint(server: Server, destination: str, place: Place) -> Endpoint:
         session_options=(),
         send_env=place.send_env,
         known_name=place.known_name,
-        known_hosts=place.known_hosts,
+        known_hosts=(*place.known_hosts, *place.global_known_hosts),
     )
