@@ -121,7 +121,8 @@ def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]]) 
     place = top + b"/" + folder if folder else top
     opened = yield [sftp.open_dir(place)]
     sftp.check(place, opened)
-    handle = opened[0].data
+    # A server may list a name twice (POSIX leaves that open while a directory changes); it is one file.
+    handle, seen = opened[0].data, {b".", b".."}
     while True:
         reply = (yield [sftp.read_dir(handle)])[0]
         if reply.status == sftp.EOF:
@@ -131,7 +132,8 @@ def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]]) 
             if not name or b"/" in name or b"\0" in name:
                 # Below that directory only: a server must not choose where else a download writes.
                 raise SyncError(f"the server lists an impossible name in {place.decode(errors='replace')}: {name!r}")
-            if name not in (b".", b".."):
+            if name not in seen:
+                seen.add(name)
                 found.append((folder + b"/" + name if folder else name, look))
     yield [sftp.close(handle)]
 
