@@ -97,7 +97,7 @@ def plan_connection(server: Server, environ: Mapping[str, str]) -> Connection:
 
 
 class Connection(BaseConnection):
-    """One server over a master of ssh."""
+    """One server over a master, of ssh or of paramiko."""
 
     def __init__(self, server: Server, sessions: Sessions, environ: Mapping[str, str]) -> None:
         super().__init__(sessions.build_facts(), environ, recover=sessions.recover, says=sessions.says)

@@ -2,7 +2,7 @@
 
 It hands three descriptors to the master, which moves the bytes itself, and so tells exactly whether a session
 opened and which status came; an ``ssh`` in front would cost its start on every run (8 ms against 2), and can only be
-asked through its log. It is for batch: with a terminal, ``ssh`` stands in front.
+asked through its log. With a terminal ``ssh`` stands in front, where there is one.
 
 Source: PROTOCOL.mux of OpenSSH, version 4 (OpenSSH 5.6 and newer). Builtin modules only: a warm run imports it.
 """
