@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_RESTORED = (_signal.SIGPIPE, _signal.SIGXFSZ)
+_RESTORED = tuple(getattr(_signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(_signal, name))
 
 
 def start_inherited(argv: Sequence[str], environ: Mapping[str, str], *, own_session: bool = False) -> int:

@@ -160,8 +160,9 @@ class Line(Wire):
     def end_run(self, run_id: str, signum: int) -> None:
         """End every process of the run on the server: the signal that mtr got, then TERM, then KILL."""
         half = len(run_id) // 2
-        names = {_signal.SIGINT: "INT", _signal.SIGHUP: "HUP", _signal.SIGQUIT: "QUIT"}
-        words = [run_id[:half], run_id[half:], names.get(signum, "TERM")]
+        names = {"SIGINT": "INT", "SIGHUP": "HUP", "SIGQUIT": "QUIT"}
+        known = {getattr(_signal, name, 0): short for name, short in names.items()}
+        words = [run_id[:half], run_id[half:], known.get(signum, "TERM")]
         try:
             found = self.run_script("remote/reap.sh", words, timeout_s=20)
         except MtrError as error:

@@ -31,6 +31,10 @@ for name in ("poll", "epoll"):
         delattr(select, name)
 for name in ("posix_spawn", "posix_spawnp", "fork", "mkfifo"):
     delattr(os, name)
+import _signal
+for module in (_signal, signal):
+    for name in ("SIGHUP", "SIGQUIT", "SIGPIPE", "SIGXFSZ", "SIGALRM", "SIGWINCH"):
+        delattr(module, name)
 sys.path.insert(0, {root!r})
 from mtr.warm import main
 main()
