@@ -2,7 +2,8 @@
 
 A master holds one login in the background, an ssh or a process of ``fallback``; its sessions attach through a socket
 in the runtime directory. Files of one master: ``KEY.N`` (the socket; N counts masters of the same key, since sshd
-limits the sessions of one), ``KEY.N.json`` (its record), ``KEY.N.log`` (ssh's own words), ``KEY.N.lock`` while it opens.
+limits the sessions of one), ``KEY.N.json`` (its record), ``KEY.N.log`` (ssh's own words), ``KEY.N.lock`` while it
+opens.
 
 Invariants: one process opens a given socket at a time (lock); a socket counts only when its master answers;
 a stale one is unlinked before ssh starts, since ``-M`` on an existing socket leaves an ssh that nobody can
