@@ -79,7 +79,9 @@ def _flatten(path: str, base: str, place: _Place, depth: int) -> str:
             in_block = words != ["*"] if keyword == "host" else {word.lower() for word in words} not in _FOR_ALL
             _ensure_known_criteria(path, keyword, words)
         if keyword != "include":
-            text += f"{keyword} {_join(words)}\n"
+            # The same in one word, which is how paramiko reads it.
+            is_final = keyword == "match" and [word.lower() for word in words] == ["final", "all"]
+            text += "match final\n" if is_final else f"{keyword} {_join(words)}\n"
             continue
         if in_block:
             hint = "write it before the first Host and Match, or install the OpenSSH client"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -266,3 +268,78 @@ def test_a_password_where_a_person_sits(home: Home) -> None:
         child.expect(pexpect.EOF)
         child.close()
         assert home.run_mtr(["down"], project).returncode == 0
+
+
+@both
+def test_the_jump_host_does_not_get_the_servers_password(
+    home: Home, client: str, make_server: Callable[..., SshServer]
+) -> None:
+    """It asks for one, and is told that nobody is there."""
+    jump = make_server("PubkeyAuthentication no")
+    # Another name than the server's: ssh says user and host when it asks, and nothing else tells them apart.
+    home.write_ssh_config(f"Host hop\n  HostName localhost\n  Port {jump.port}\n  User {PASSWORD_USER}\n")
+    project = home.make_project(user=PASSWORD_USER, client=client, ssh_options={"ProxyJump": "hop"})
+    done = home.run_mtr(["true"], project)
+    assert done.returncode == 125
+    log = jump.log.read_text()
+    assert "Accepted password" not in log
+    assert "Failed password" not in log
+
+
+@both
+def test_a_password_and_a_key(home: Home, client: str, make_server: Callable[..., SshServer]) -> None:
+    """The server wants both, in this order."""
+    other = make_server("AuthenticationMethods password,publickey")
+    project = home.make_project(
+        user=PASSWORD_USER,
+        client=client,
+        port=other.port,
+        ssh_options={"PreferredAuthentications": "password,publickey", "PubkeyAuthentication": "yes"},
+    )
+    done = home.run_mtr(["cat", "a.txt"], project)
+    assert done.stdout == b"one\n", done.stderr
+
+
+@both
+def test_a_master_keeps_nothing_that_it_inherits(home: Home, project: Path, client: str) -> None:
+    """Somebody who waits for the end of a pipe waits for the command, not for the master."""
+    home.configure(project, client=client)
+    read_end, write_end = os.pipe()
+    os.set_inheritable(write_end, True)
+    started = subprocess.run(
+        [sys.executable, "-m", "mtr", "up"],
+        cwd=project,
+        env=home.environ,
+        pass_fds=[write_end],
+        capture_output=True,
+        check=False,
+    )
+    os.close(write_end)
+    assert started.returncode == 0
+    assert select.select([read_end], [], [], 5)[0], "the master still holds the pipe"
+    os.close(read_end)
+
+
+def test_output_that_cannot_be_written_ends_the_run(home: Home, project: Path) -> None:
+    """A full disk here, over paramiko: an error, not a wait for ever."""
+    home.configure(project, client="paramiko")
+    with open("/dev/full", "wb") as full:
+        run = home.popen_mtr(["head", "-c", "9000000", "/dev/zero"], project, stdout=full)
+        assert run.wait(30) != 0
+        run.communicate()
+
+
+def test_bytes_cross_paramiko_exactly(home: Home, project: Path) -> None:
+    """Thirty megabytes there and back."""
+    home.configure(project, client="paramiko")
+    assert home.run_mtr(["true"], project).returncode == 0
+    data = os.urandom(30_000_000)
+    done = home.run_mtr(["cat"], project, stdin=data)
+    assert (done.returncode, done.stdout == data, done.stderr) == (0, True, b"")
+    head = subprocess.Popen(["head", "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    run = home.popen_mtr(["yes"], project, stdout=head.stdin)
+    assert head.stdin
+    head.stdin.close()
+    assert head.communicate(timeout=20)[0] == b"y\n"
+    assert run.wait(20) == 141
+    run.communicate()
