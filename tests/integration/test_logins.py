@@ -342,4 +342,5 @@ def test_bytes_cross_paramiko_exactly(home: Home, project: Path) -> None:
     run.stdout.close()
     assert run.wait(20) == 141
     assert run.stderr
-    assert run.stderr.read() == b""
+    with run.stderr as said:
+        assert said.read() == b""
