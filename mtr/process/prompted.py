@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 from mtr.errors import MtrError
@@ -35,7 +36,8 @@ def run_prompted(
     finally:
         if child.isalive():
             with contextlib.suppress(pexpect.ExceptionPexpect):
-                child.wait() if child.eof() else child.terminate(force=True)
+                # At once: a gentler signal would have it send an empty answer, which counts as a wrong one.
+                child.wait() if child.eof() else child.kill(signal.SIGKILL)
         child.close()
     if child.exitstatus is None:
         raise MtrError(f"{argv[0]} was killed by signal {child.signalstatus}")

@@ -67,7 +67,7 @@ class Held:
         return data
 
     def read_line(self) -> str:
-        """Return the next line of the session's stdout, "" at its end."""
+        """Return the next line of the session's stdout with its newline, "" at its end."""
         while b"\n" not in self._read:
             if not is_ready(self._out, timeout_s=0.5):
                 self._look()
@@ -76,9 +76,9 @@ class Held:
             if not chunk:
                 return ""
             self._read += chunk
-        line, _, rest = self._read.partition(b"\n")
+        line, newline, rest = self._read.partition(b"\n")
         self._read = rest
-        return line.decode(errors="replace")
+        return (line + newline).decode(errors="replace")
 
     def finish(self) -> tuple[Ended, list[bytes]]:
         """Read to the end; return how the session ended, and the rest of both streams."""

@@ -31,6 +31,8 @@ BATCH_BLOCKS = 64
 """Blocks of one file that are in flight together: 2 MiB, the window of OpenSSH's channels."""
 
 MAX_REQUESTS = 512
+MAX_TASKS = 100
+"""Each may hold a file open, and some systems allow a process 256."""
 FLUSH_BYTES = 128 << 10
 
 OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = range(5)
@@ -202,7 +204,11 @@ class _Running:
 
 
 class Sftp:
-    """One SFTP session; a context manager. ``can_replace`` says that a rename may replace what is there."""
+    """One SFTP session; a context manager.
+
+    ``can_replace`` says that a rename may replace what is there; ``vanished`` are paths that had gone when their turn
+    came.
+    """
 
     def __init__(self, held: Held, label: str) -> None:
         """Begin the session on ``held``, whose subsystem is sftp.
@@ -216,6 +222,8 @@ class Sftp:
         self._out = bytearray()
         self._in = bytearray()
         self._waiting: dict[int, tuple[_Running, int]] = {}
+        self._running = 0
+        self.vanished: list[bytes] = []
         try:
             self._write(pack(">IBI", 5, _INIT, 3))
             packet = self._read_packet()
@@ -244,15 +252,21 @@ class Sftp:
         while True:
             while ready:
                 self._advance(ready.popleft())
-            while not exhausted and len(self._waiting) < MAX_REQUESTS:
+            while not exhausted and len(self._waiting) < MAX_REQUESTS and self._running < MAX_TASKS:
                 task = next(source, None)
                 exhausted = task is None
                 if task is not None:
+                    self._running += 1
                     self._advance(_Running(task))
             self._flush()
             if not self._waiting:
                 return
             self._take_replies(ready)
+
+    @property
+    def batch_blocks(self) -> int:
+        """How many blocks of a file to have in flight: fewer, the more files there are at once."""
+        return max(4, 4 * BATCH_BLOCKS // max(4, self._running))
 
     def ask(self, request: bytes) -> Reply:
         """Send one request and return its reply."""
@@ -269,6 +283,7 @@ class Sftp:
         try:
             requests = running.task.send(running.replies) if running.replies else next(running.task)
         except StopIteration:
+            self._running -= 1
             return
         running.replies = [Reply()] * len(requests)
         running.missing = len(requests)

@@ -23,6 +23,7 @@ from mtr.errors import ProjectError, SyncError
 from mtr.quoting import build_remote_command, quote_all, quote_posix
 from mtr.scripts import load_script
 from mtr.ssh.gate import VARIABLE_BYTES, new_run_id
+from mtr.sync.manifest import TICK_NS
 from mtr.sync.plan import Entry, Plan, render_plan
 
 TYPE_CHECKING = False
@@ -153,14 +154,32 @@ class Delivery:
         if before and not present:
             self._ensure_something()
         upload = sorted((changed | (present - before) | uncertain) & present)
-        gone = sorted((before | uncertain) - present)
+        delete = self._choose_deletes(tree, sorted((before | uncertain) - present), changes.started_ns)
         made = [path for path in tree.empty if path not in empty]
         removed = [path for path in folders - set(tree.folders) if path != b"." and not is_folder(path)]
-        plan = self._plan(upload, gone, made, removed)
+        plan = self._plan(upload, delete, made, removed)
         self.added = present - before
         if keep and not plan:
             manifest.keep(tree)
         return tree, plan
+
+    def _choose_deletes(self, tree: Tree, gone: list[bytes], started_ns: int) -> list[bytes]:
+        """Return what of ``gone`` is to be deleted there; what only a rule leaves out now stays on the server.
+
+        What has come back while it was looked at is still there as well: ``tree`` keeps it, as something to look at
+        again, or it would stay there for ever once it is gone here.
+        """
+        deletes = self.project.delete != "never"
+        # What a directory has replaced makes way for it in any case.
+        chosen = [path for path in gone if is_folder(path) or (deletes and is_gone(path))]
+        for path in set(gone).difference(chosen) if deletes else ():
+            try:
+                is_back = os.lstat(path).st_ctime_ns > started_ns - TICK_NS
+            except OSError:
+                is_back = True  # It has gone once more.
+            if is_back:
+                tree.expect(path)
+        return chosen
 
     def _ensure_something(self) -> None:
         """Refuse to take emptiness for a deletion of everything.
@@ -198,14 +217,11 @@ class Delivery:
     def _plan(
         self,
         upload: list[bytes],
-        gone: list[bytes],
+        delete: list[bytes],
         made: list[bytes] | None = None,
         removed: list[bytes] | None = None,
     ) -> Plan:
-        """Return the plan; what only a rule leaves out now stays on the server, as with ``delete: never`` all does."""
         deletes = self.project.delete != "never"
-        # What a directory has replaced makes way for it in any case.
-        delete = [path for path in gone if is_folder(path) or (deletes and is_gone(path))]
         entries = [entry for path in upload if (entry := look_at(path)) is not None]
         return Plan(
             self.project.root,  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mtr.errors import MtrError
 from mtr.ssh.sftp import NO_SUCH_FILE, SftpError, open_sftp
 from mtr.ssh.sftp import stat as ask_stat
+from mtr.sync.manifest import OWN_DIRECTORY
 from mtr.sync.sftp_transfer import download, walk
 
 if TYPE_CHECKING:
@@ -88,10 +89,14 @@ def _bring(
     reply = session.ask(ask_stat(source))
     if reply.attributes is None:
         raise SftpError(source, reply)
-    if not _is_dir(reply.attributes):
+    look = reply.attributes
+    if look.mode is not None and not (_is_dir(look) or stat.S_ISREG(look.mode)):
+        raise DownloadFailed(f"{os.fsdecode(source)} is neither a file nor a directory there")
+    if not _is_dir(look):
         os.makedirs(os.path.dirname(local) or b".", exist_ok=True)
-        return _bring_files(session, [(source, reply.attributes, local)], force=force, on_progress=on_progress)
-    found = list(walk(session, source))
+        return _bring_files(session, [(source, look, local)], force=force, on_progress=on_progress)
+    # mtr's own directory never comes: what a server puts into it would count as configuration here.
+    found = [pair for pair in walk(session, source) if OWN_DIRECTORY not in pair[0].split(b"/")]
     _make_dirs(local, [path for path, look in found if _is_dir(look)])
     # Links last: nothing may be written through one that has just come.
     others = sorted((pair for pair in found if not _is_dir(pair[1])), key=lambda pair: _is_link(pair[1]))
@@ -139,11 +144,12 @@ def _bring_files(
         result.size_bytes += size_bytes
         on_progress(result.size_bytes, total)
 
+    session.vanished.clear()
     plain = [triple for triple in chosen if not _is_link(triple[1])]
     links = [triple for triple in chosen if _is_link(triple[1])]
     for group in (plain, links):
-        session.run(download(source, look, local, count) for source, look, local in group)
-        result.files += len(group)
+        session.run(download(session, source, look, local, count) for source, look, local in group)
+    result.files = len(chosen) - len(session.vanished)
     return result
 
 

@@ -55,9 +55,10 @@ def _carry(held: Held, first: bytes, bring: Callable[[str], None]) -> tuple[Ende
     said = held.read_line()
     while said and not said.startswith("mtr-"):
         said = held.read_line()
-    if said.startswith("mtr-ready "):
+    is_ready = said.startswith("mtr-ready ")
+    if is_ready:
         # Where the lock is held, whatever rc files make of HOME or the directory of another session.
-        bring(said[10:])
-        held.feed(lambda write: write(b"done\n"))
+        bring(said[10:].rstrip("\n"))
+    held.feed(lambda write: write(b"done\n") if is_ready else None)
     ended, (stdout, stderr) = held.finish()
-    return ended, [said.encode() + b"\n" + stdout, stderr]
+    return ended, [said.encode() + stdout, stderr]

@@ -189,6 +189,13 @@ class Tree:
         self.ctimes[index] = steady(found.st_ctime_ns, started_ns)
         self.inodes[index], self.sizes[index] = found.st_ino, found.st_size
 
+    def expect(self, path: bytes) -> None:
+        """Take ``path`` for one that is on the server and looks like nothing here, so that it counts as changed."""
+        self.paths.append(path)
+        self.ctimes.append(0)
+        self.inodes.append(0)
+        self.sizes.append(-1)
+
     def note_folder(self, index: int, started_ns: int) -> None:
         """Take the present look of a directory for the known one; one that has gone counts as changed."""
         try:

@@ -113,7 +113,7 @@ def _replace(
     arrived: list[bytes] = []
     part = place + mark
     try:
-        yield from upload(top, entry, part, arrived.append, count)
+        yield from upload(session, top, entry, part, arrived.append, count)
         if not arrived:
             return
         if session.can_replace:

@@ -52,7 +52,7 @@ def _bring(session: Sftp, push: Push, place: bytes, on_progress: Callable[[int],
 
     def tasks() -> Iterator[Task]:
         for entry in push.plan.upload:
-            yield upload(top, entry, place + b"/" + entry.path, sent.append, count)
+            yield upload(session, top, entry, place + b"/" + entry.path, sent.append, count)
 
     session.run(tasks())
     push.sent_files = len(sent)

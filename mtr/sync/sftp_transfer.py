@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NS_PER_S = 1_000_000_000
 
 
-def upload(top: bytes, entry: Entry, place: bytes, sent: Callable[[bytes], None], count: Counts) -> Task:
+def upload(session: Sftp, top: bytes, entry: Entry, place: bytes, sent: Callable[[bytes], None], count: Counts) -> Task:
     """Bring one path of the project below ``top`` (ends in a slash) to ``place``, where nothing stands.
 
     ``sent`` gets the path once it is there; one that has vanished here is left out. ``count`` gets bytes as they go.
@@ -41,7 +41,7 @@ def upload(top: bytes, entry: Entry, place: bytes, sent: Callable[[bytes], None]
         if descriptor is None:
             return
         try:
-            yield from _upload_content(descriptor, entry.path, place, count)
+            yield from _upload_content(session, descriptor, entry.path, place, count)
         except OSError as error:
             raise build_unreadable(entry.path, error) from error
         finally:
@@ -49,15 +49,15 @@ def upload(top: bytes, entry: Entry, place: bytes, sent: Callable[[bytes], None]
     sent(entry.path)
 
 
-def _upload_content(descriptor: int, path: bytes, place: bytes, count: Counts) -> Task:
+def _upload_content(session: Sftp, descriptor: int, path: bytes, place: bytes, count: Counts) -> Task:
     """Write what the file holds now, and no more of one that grows meanwhile."""
     found = os.fstat(descriptor)
     opened = yield [sftp.open_file(place, sftp.WRITE | sftp.CREATE | sftp.TRUNCATE, stat.S_IMODE(found.st_mode))]
     sftp.check(path, opened)
     handle, offset, is_whole = opened[0].data, 0, False
     while not is_whole:
-        requests, before = list[bytes](), offset
-        while len(requests) < sftp.BATCH_BLOCKS and not is_whole:
+        requests, before, blocks = list[bytes](), offset, session.batch_blocks
+        while len(requests) < blocks and not is_whole:
             block = os.read(descriptor, min(sftp.BLOCK_BYTES, found.st_size - offset))
             if block:
                 requests.append(sftp.write(handle, offset, block))
@@ -138,7 +138,7 @@ def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]]) 
     yield [sftp.close(handle)]
 
 
-def download(place: bytes, look: Attributes, target: bytes, count: Counts) -> Task:
+def download(session: Sftp, place: bytes, look: Attributes, target: bytes, count: Counts) -> Task:
     """Bring one file or link of the server to ``target`` here, which is replaced by rename."""
     if look.mode is not None and stat.S_ISLNK(look.mode):
         reply = (yield [sftp.read_link(place)])[0]
@@ -147,11 +147,14 @@ def download(place: bytes, look: Attributes, target: bytes, count: Counts) -> Ta
             _replace_by_link(target, reply.names[0][0])
         return
     opened = yield [sftp.open_file(place, sftp.READ)]
+    if opened[0].status == sftp.NO_SUCH_FILE:
+        session.vanished.append(place)
+        return
     sftp.check(place, opened)
     part = name_part(target)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        yield from _download_content(descriptor, place, opened[0].data, look.size_bytes, count)
+        yield from _download_content(session, descriptor, place, opened[0].data, look.size_bytes, count)
         # Never the bits that let a program run as somebody else.
         os.fchmod(descriptor, (look.mode if look.mode is not None else 0o644) & 0o777)
         os.utime(descriptor, (look.mtime_s, look.mtime_s))
@@ -170,11 +173,13 @@ def name_part(target: bytes) -> bytes:
     return os.path.join(folder, b"." + name[:200] + f".mtr-{os.urandom(6).hex()}".encode())
 
 
-def _download_content(descriptor: int, place: bytes, handle: bytes, size_bytes: int, count: Counts) -> Task:
+def _download_content(
+    session: Sftp, descriptor: int, place: bytes, handle: bytes, size_bytes: int, count: Counts
+) -> Task:
     """Read as much as the file held when it was looked at; one without a length (as in /proc) to its end."""
     offset, is_whole = 0, False
     while not is_whole:
-        blocks = min(sftp.BATCH_BLOCKS, -(-(size_bytes - offset) // sftp.BLOCK_BYTES)) if size_bytes else 1
+        blocks = min(session.batch_blocks, -(-(size_bytes - offset) // sftp.BLOCK_BYTES)) if size_bytes else 1
         offsets = [offset + number * sftp.BLOCK_BYTES for number in range(blocks)]
         replies = yield [sftp.read(handle, start, sftp.BLOCK_BYTES) for start in offsets]
         before = offset

@@ -34,6 +34,8 @@
 
 mtr_how=$1 mtr_dir=$2 mtr_run=$3 mtr_new=$4 mtr_old=$5 mtr_client=$6 mtr_stat=$7
 unset TAR_OPTIONS GZIP
+# What an rc file has printed may lack the end of its line.
+[ "$mtr_how" = payload ] || echo
 mtr_claimed='' mtr_begun='' mtr_trash='' mtr_count=0
 
 fail() {

@@ -24,6 +24,8 @@
 mtr_dir=$1 mtr_run=$2 mtr_stat=$3 mtr_how=$4 mtr_put=.mtr/put.$5
 shift 5
 unset GZIP
+# What an rc file has printed may lack the end of its line.
+echo
 case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
 if [ "$mtr_how" = look ] && ! cd -- "$mtr_dir" 2>/dev/null; then
   printf '%s\n' 'mtr-token none' mtr-unlisted

@@ -4,6 +4,7 @@
 # 1. That any line arrives at all shows that the login shell runs what it is given: an rc file that exits or
 #    execs would otherwise look like a command that succeeded.
 # 2. The two variables were sent along: which of them arrive tells how a payload can travel.
+echo
 echo "mtr-probe start 1"
 [ "${LC_MTR_PROBE-}" != 1 ] || echo "mtr-probe payload LC_MTR"
 [ "${XMODIFIERS-}" != mtr-probe ] || echo "mtr-probe payload XMODIFIERS"

@@ -49,6 +49,7 @@ mtr_to=.mtr/trash/$((${mtr_to%%-*} + 1))-$(date -u +%Y%m%dT%H%M%SZ)-$mtr_run
 mtr_newline='
 '
 export mtr_from mtr_to mtr_newline
+echo
 echo "mtr-from $mtr_from"
 # Each path of the trash: what stands in its place is kept, then it goes back.
 # shellcheck disable=SC2016  # expanded by the inner shell

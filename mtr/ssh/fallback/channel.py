@@ -116,14 +116,14 @@ class HeldChannel:
             return b""
 
     def read_line(self) -> str:
-        """Return the next line of the session's stdout, "" at its end."""
+        """Return the next line of the session's stdout with its newline, "" at its end."""
         while b"\n" not in self._read:
             data = self._receive()
             if not data:
                 return ""
             self._read += data
-        line, _, self._read = self._read.partition(b"\n")
-        return line.decode(errors="replace")
+        line, newline, self._read = self._read.partition(b"\n")
+        return (line + newline).decode(errors="replace")
 
     def finish(self) -> tuple[Ended, list[bytes]]:
         """Read to the end; return how the session ended, and the rest of both streams."""

@@ -57,8 +57,11 @@ def _ask_for_jump(ask: Ask, question: str) -> str:
 class Login:
     """One login to ``place`` for the server ``name``: ``password`` if mtr knows one, ``ask`` if there is a person."""
 
-    def __init__(self, name: str, place: Place, password: Secret | None, ask: Ask | None, says: Says) -> None:
+    def __init__(
+        self, name: str, place: Place, password: Secret | None, ask: Ask | None, says: Says, *, jump: bool = False
+    ) -> None:
         self.name = name
+        self._is_jump = jump
         self.place = place
         self.says = says
         self._password = password
@@ -69,7 +72,8 @@ class Login:
     @property
     def label(self) -> str:
         """Name and address, as errors show them."""
-        return f"{self.name} ({self.place.address})"
+        way = "the jump host of " if self._is_jump else ""
+        return f"{way}{self.name} ({self.place.address})"
 
     def open(self) -> paramiko.Transport:
         """Return a transport that is logged in; the caller closes it.
@@ -82,7 +86,7 @@ class Login:
             for jump in self.place.jumps:
                 # A jump host gets the keys and the agent, never the password of the server behind it.
                 ask = None if self._ask is None else partial(_ask_for_jump, self._ask)
-                login = Login(f"the jump host on the way to {self.name}", jump, None, ask, self.says)
+                login = Login(self.name, jump, None, ask, self.says, jump=True)
                 way.append(login.open_on(login.connect(way[-1] if way else None)))
             transport = self.open_on(self.connect(way[-1] if way else None))
         except BaseException:

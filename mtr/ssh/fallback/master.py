@@ -53,7 +53,7 @@ class Master:
         self._max_silence_s = max(MAX_SILENCE_S, 4 * place.keepalive_s)
         self._set_env = dict(setting.partition("=")[::2] for setting in place.set_env)
         self._sessions = 0
-        self._count = threading.Lock()
+        self._count, self._opening = threading.Lock(), threading.Lock()
         self._is_stopping = False
         self._idle_since_s = time.monotonic()
         self._heard_s = time.monotonic()
@@ -145,8 +145,10 @@ class Master:
         try:
             descriptors += [_take_descriptor(client) for _ in range(3)]
             terminal = (asked.terminal, *read_size(descriptors[0])) if asked.tty else None
-            channel = prepare_channel(self._transport, {**self._set_env, **asked.environ}, terminal)
-        except (SSHException, EOFError, OSError) as error:
+            # One at a time: paramiko keeps the reason of a refusal for whoever asks for it first.
+            with self._opening:
+                channel = prepare_channel(self._transport, {**self._set_env, **asked.environ}, terminal)
+        except Exception as error:  # noqa: BLE001  whatever it is, the client is told, and the descriptors are closed
             _close(descriptors)
             words = "Session open refused by peer" if isinstance(error, ChannelException) else str(error)
             _send(client, pack(">II", mux.FAILURE, request) + mux.pack_string(words))

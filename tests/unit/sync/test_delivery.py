@@ -1,0 +1,34 @@
+"""What a delivery deletes on the server, and what it does not forget."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mtr.sync.delivery import Delivery, Project, inside
+from mtr.sync.manifest import Tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(("mode", "deleted"), [("tracked", [b"gone"]), ("never", [])])
+def test_what_has_come_back_meanwhile_is_not_forgotten(tmp_path: Path, mode: str, deleted: list[bytes]) -> None:
+    """Gone when it was compared, back now: it is on the server still, and counts as changed next time."""
+    project = Project(str(tmp_path), "~/x", (), client="c", delete=mode, engine="auto")
+    tree, started_ns = Tree(), time.time_ns()
+    (tmp_path / "ignored").write_text("old")
+    os.utime(tmp_path / "ignored", (1, 1))
+    old_ns = (tmp_path / "ignored").stat().st_ctime_ns
+    (tmp_path / "back").write_text("new")
+    with inside(str(tmp_path)):
+        delivery = Delivery(project, None, None)  # type: ignore[arg-type]
+        assert delivery._choose_deletes(tree, [b"back", b"gone"], started_ns) == deleted
+        assert tree.paths == ([b"back"] if mode == "tracked" else [])
+        # What a rule leaves out was there all the time.
+        assert delivery._choose_deletes(Tree(), [b"ignored"], old_ns + 10**9) == []
+        if mode == "tracked":
+            assert tree.compare().changed == [0]
