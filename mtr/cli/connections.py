@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @take("server", "directory")
+@click.argument("name", required=False)
 @click.pass_obj
-def up(invocation: Invocation, server: str | None, directory: str | None) -> int:
+def up(invocation: Invocation, server: str | None, directory: str | None, name: str | None) -> int:
     """Open the connection to a server.
 
-    This is where a passphrase, a host key or a one-time code is asked for; every later run, in batch too,
-    goes over the open connection.
+    NAME is the same as -s NAME. This is where a passphrase, a host key or a one-time code is asked for; every later
+    run, in batch too, goes over the open connection.
     """
     from mtr.ssh import connect
     from mtr.workflow import load_target
 
     target = load_target(
         choose(directory, invocation, "directory"),
-        choose(server, invocation, "server"),
+        name or choose(server, invocation, "server"),
         os.environ,
         needs_project=False,
     )
@@ -42,10 +43,16 @@ def up(invocation: Invocation, server: str | None, directory: str | None) -> int
 
 @click.command()
 @take("server", "directory")
+@click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="Close every connection of yours, not just this server's.")
 @click.pass_obj
-def down(invocation: Invocation, server: str | None, directory: str | None, everything: bool) -> int:
-    """Close the connection to a server; commands that run over it are left to end."""
+def down(
+    invocation: Invocation, server: str | None, directory: str | None, name: str | None, *, everything: bool
+) -> int:
+    """Close the connection to a server; commands that run over it are left to end.
+
+    NAME is the same as -s NAME. Servers of the same address, user and options share a connection.
+    """
     from mtr.ssh.inventory import close_masters
     from mtr.workflow import load_target
 
@@ -53,13 +60,13 @@ def down(invocation: Invocation, server: str | None, directory: str | None, ever
     if not everything:
         chosen = load_target(
             choose(directory, invocation, "directory"),
-            choose(server, invocation, "server"),
+            name or choose(server, invocation, "server"),
             os.environ,
             needs_project=False,
         ).server
     closed = close_masters(chosen, os.environ)
     for record in closed:
-        Voice().say(f"closed {record.server_name} ({record.address})")
+        Voice().say(f"closed {chosen.name if chosen else record.server_name} ({record.address})")
     if not closed:
         Voice().say("no connection is open" if everything else f"{chosen and chosen.name} is not connected")
     return 0

@@ -31,12 +31,13 @@ def get(
 ) -> int:
     """Bring the file or directory REMOTE from the server to LOCAL.
 
-    REMOTE is relative to the project's directory there, or absolute, or begins with ~/. LOCAL is a directory to put it
-    into if it exists or ends in a slash, else the new name; left out, it is `download_dir` of the configuration. What
-    is the same here already is left, and what is newer here stays: its name is printed, and the exit status is 1.
+    REMOTE is relative to the project's directory there, or absolute, or begins with ~/; patterns are not expanded.
+    LOCAL is a directory to put it into if it exists or ends in a slash, else the new name; left out, it is
+    `download_dir` of the configuration (downloads), which is not synced back. What is the same here already is left,
+    and what is newer here stays: its name is printed, and the exit status is 1.
     """
     from mtr.ssh.connection import connect
-    from mtr.sync.download import choose_places, download_tree
+    from mtr.sync.download import choose_places, download_tree, ensure_download_dir
     from mtr.voice import Voice
     from mtr.workflow import load_target
 
@@ -44,7 +45,7 @@ def get(
     chosen = choose(directory, invocation, "directory"), choose(server, invocation, "server")
     target = load_target(*chosen, os.environ, needs_project=False)
     connection = connect(target.server, os.environ, may_prompt=is_interactive(), says=voice.say)
-    inside = local if local is not None else f"{target.project.root / target.server.download_dir}/"
+    inside = local if local is not None else f"{ensure_download_dir(target.project.root / target.server.download_dir)}/"
     source, place = choose_places(target.remote_dir, remote, inside)
     done = download_tree(connection, source, place, force=force, on_progress=voice.show_count)
     files = "1 file" if done.files == 1 else f"{done.files} files"

@@ -21,8 +21,9 @@ def undo(invocation: Invocation, server: str | None, directory: str | None, *, q
     """Bring back what the last sync replaced or deleted on the server.
 
     Takes the newest sync that deleted something there, or replaced something that had changed there, and prints the
-    paths; once more takes the one before. What stands in their place now is kept in turn. Your files here stay as they
-    are; the next sync leaves alone what came back until you edit it here.
+    paths; once more takes the one before, or the undo itself where that has replaced something. What stands in their
+    place now is kept in turn. Your files here stay as they are; the next sync leaves alone what came back until you
+    edit it here.
     """
     from mtr.run import open_line
     from mtr.sync.undo import undo as undo_push

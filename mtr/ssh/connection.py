@@ -14,7 +14,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mtr.errors import ConnectionRefused, ConnectionTimeout, UnknownHost
+from mtr.errors import ConfigError, ConnectionRefused, ConnectionTimeout, UnknownHost
 from mtr.ssh.base import BaseConnection
 from mtr.ssh.endpoint import load_client, resolve_endpoint
 from mtr.ssh.sessions import Sessions
@@ -78,6 +78,9 @@ def list_candidates(
     server: Server, environ: Mapping[str, str], *, may_prompt: bool = False, says: Says | None = None
 ) -> list[Sessions]:
     """Return the masters' makers for each address of ``server``, in the order written; nothing is opened."""
+    if server.key_filename is not None and not server.key_filename.exists():
+        hint = f"ssh-keygen -t ed25519 -f {server.key_filename}, or name another"
+        raise ConfigError(f"{server.name}: there is no key_filename {server.key_filename}", hint=hint)
     if why := explain_fallback(server, environ):
         from mtr.ssh.fallback.sessions import FallbackSessions
 

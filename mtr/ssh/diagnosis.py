@@ -49,7 +49,11 @@ def drop_noise(log: str) -> str:
 
 
 def _try_ssh(endpoint: Endpoint) -> str:
-    return f"ssh -v {endpoint.destination} true"
+    """Return the command that shows more, with the user and the port that mtr's own configuration adds."""
+    added = dict(word.partition("=")[::2] for word in endpoint.explicit if "=" in word)
+    flags = [f"-l {shlex.quote(added['User'])}"] if "User" in added else []
+    flags += [f"-p {added['Port']}"] if "Port" in added else []
+    return " ".join(["ssh -v", *flags, shlex.quote(endpoint.destination), "true"])
 
 
 def _refused(endpoint: Endpoint, words: str) -> ConnectError:
@@ -64,11 +68,13 @@ def _timeout(endpoint: Endpoint, words: str) -> ConnectError:
 
 def _unknown_host(endpoint: Endpoint, words: str) -> ConnectError:
     hint = f"check `host` of {endpoint.server_name} in .mtr/config.yaml, or its Host block in ~/.ssh/config"
+    if "@" in endpoint.server_name or endpoint.server_name == endpoint.destination:
+        hint = f"check the spelling of {endpoint.destination}, or write a Host block for it into ~/.ssh/config"
     return UnknownHost(f"cannot find {endpoint.label}: the name does not resolve", detail=words, hint=hint)
 
 
 def _denied(endpoint: Endpoint, words: str) -> ConnectError:
-    hint = f"log in once on a terminal: mtr up -s {endpoint.server_name}"
+    hint = f"check user and key; where it must ask: mtr up -s {endpoint.server_name}; to see more: {_try_ssh(endpoint)}"
     return AuthenticationFailed(f"{endpoint.label} accepts no login", detail=words, hint=hint)
 
 

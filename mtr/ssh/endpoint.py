@@ -37,7 +37,7 @@ class Endpoint:
     ``user@hostname:port`` for people; ``key`` names its masters' sockets. ``forwards`` is "agent" where sessions
     forward the agent, "more" where they need what only ssh itself can set up (X11, another agent's socket).
     ``known_name`` is what known_hosts files call the server, and ``known_hosts`` are those files. ``has_jump`` says
-    that others are logged in to on the way.
+    that others are logged in to on the way, ``key_files`` are what ssh would try.
     """
 
     server_name: str
@@ -53,11 +53,12 @@ class Endpoint:
     known_name: str = ""
     known_hosts: tuple[str, ...] = ()
     has_jump: bool = False
+    key_files: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
-        """Name and address, as errors show them: ``gpu-01 (dev@10.0.0.7:22)``."""
-        return f"{self.server_name} ({self.address})"
+        """Name and address, as errors show them: ``gpu-01 (dev@10.0.0.7:22)``; one where they are the same."""
+        return self.address if self.server_name == self.address else f"{self.server_name} ({self.address})"
 
 
 def load_client(environ: Mapping[str, str]) -> options.SshClient:
@@ -131,6 +132,7 @@ def resolve_endpoint(
         send_env=tuple(query.get("sendenv", ())),
         forwards=_parse_forwards(query),
         known_name=_parse_known_name(query),
+        key_files=tuple(os.path.expanduser(path) for path in query.get("identityfile", ())),
         known_hosts=_parse_known_hosts(query, environ),
         has_jump=any(query.get(name, ["none"]) != ["none"] for name in ("proxyjump", "proxycommand")),
     )

@@ -146,6 +146,8 @@ def open_by_ssh(
     if status != 0 or find_master(socket) is None:
         words = read_log(f"{socket}.log")
         words = words if drop_noise(words) else ask_why(endpoint, environ)
+        if not asks and "Permission denied" in words:
+            words += list_locked_keys(endpoint, environ)
         raise build_connect_error(endpoint, words, status)
 
 
@@ -161,6 +163,23 @@ def ask_why(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
         return run_piped(argv, env=environ, timeout_s=DIAGNOSIS_TIMEOUT_S).stderr.decode(errors="replace")
     except ProgramTimeout:
         return ""
+
+
+def list_locked_keys(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    """Return a line for each key that would have needed its passphrase: in batch ssh passes them over in silence."""
+    from mtr.errors import MissingProgram
+    from mtr.process.piped import run_piped
+
+    lines = ""
+    for path in endpoint.key_files:
+        if os.path.isfile(path):
+            try:
+                opened = run_piped(["ssh-keygen", "-y", "-P", "", "-f", path], env=environ, timeout_s=10)
+            except MissingProgram:
+                break
+            if b"passphrase" in opened.stderr:
+                lines += f"{path} needs its passphrase, and nobody can be asked for it\n"
+    return lines
 
 
 def stop_master(socket: str) -> None:

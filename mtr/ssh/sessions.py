@@ -114,9 +114,12 @@ class Sessions:
 
         found, password = self.endpoint, load_password(self.server, self._environ)
         known = find_keys(found.known_hosts, found.known_name)
-        master.open_by_ssh(found, self.socket, password, self._environ, may_prompt=self._may_prompt)
-        for key in find_keys(found.known_hosts, found.known_name) if not known else ():
-            self.says(f"the host key of {found.label} is new and was stored in {key.file}: {key.fingerprint}")
+        try:
+            master.open_by_ssh(found, self.socket, password, self._environ, may_prompt=self._may_prompt)
+        finally:
+            # Also where the login has failed: ssh has stored it by then, and will not mention it again.
+            for key in find_keys(found.known_hosts, found.known_name) if not known else ():
+                self.says(f"the host key of {found.label} is new and was stored in {key.file}: {key.fingerprint}")
 
     def _learn(self) -> None:
         """Learn once per master what the server takes, and that its login shell runs what it is given."""

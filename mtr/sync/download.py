@@ -19,6 +19,7 @@ from mtr.sync.sftp_transfer import download, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from mtr.ssh.line import Line
     from mtr.ssh.sftp import Attributes, Sftp
@@ -37,6 +38,14 @@ class Downloaded:
     files: int = 0
     size_bytes: int = 0
     newer: list[str] = field(default_factory=list)
+
+
+def ensure_download_dir(path: Path) -> Path:
+    """Make the directory of downloads where it is missing, as one that is not synced back; return it."""
+    if not path.exists():
+        path.mkdir(parents=True)
+        (path / ".mtrignore").write_text("# What `mtr get` has brought is not synced back.\n*\n")
+    return path
 
 
 def choose_places(remote_dir: str, remote: str, local: str) -> tuple[str, str]:
@@ -77,6 +86,7 @@ def download_tree(
     except SftpError as error:
         if error.status == NO_SUCH_FILE and error.path == source:
             hint = f"mtr -s {line.server_name} --no-sync ls"
+            hint += "; patterns are not expanded" if set(place) & set("*?[") else ""
             raise DownloadFailed(f"{line.label}: there is no {place}", hint=hint) from error
         raise DownloadFailed(f"{line.label}: {error.message}") from error
     except OSError as error:

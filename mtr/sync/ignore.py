@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 OWN_DIRECTORY = b".mtr"
 _OWN_PATTERN = Pattern(OWN_DIRECTORY)
-_SHOW_IGNORE_FILES = Pattern(b"**/" + walk.MTRIGNORE, negated=True)
+SHOW_IGNORE_FILES = Pattern(b"**/" + walk.MTRIGNORE, negated=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _list_by_git(top: bytes, rules: Rules) -> tuple[set[bytes], list[str]]:
     new = {walk.MTRIGNORE}
     while new:
         known |= {path: walk.load_ignore_file(top, path.rpartition(b"/")[0]) for path in new}
-        found, warnings = _collect(top, [*_order_patterns(known, rules), _SHOW_IGNORE_FILES], rules)
+        found, warnings = _collect(top, [*_order_patterns(known, rules), SHOW_IGNORE_FILES], rules)
         new = {path for path in found if path.rpartition(b"/")[2] == walk.MTRIGNORE} - known.keys()
     if walk.MTRIGNORE in found or len(known) > 1:
         found, warnings = _collect(top, _order_patterns(known, rules), rules)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mtr.errors import MissingProgram
 from mtr.sync import git, walk
-from mtr.sync.ignore import Rules, build_patterns, list_tree
+from mtr.sync.ignore import SHOW_IGNORE_FILES, Rules, build_patterns, list_tree
 from mtr.sync.manifest import OWN_DIRECTORY, RULE_NAMES, Tree, list_names, read_signature, steady
 from mtr.sync.scan import describe_kind, scan_paths
 
@@ -195,13 +195,15 @@ def _keep_index(tree: Tree, root: Path, started_ns: int) -> bool:
 
 
 def _list_new(new: list[bytes], root: Path, rules: Rules) -> list[Entry] | None:
-    """Return what git lists of ``new``; None where a repository has come with it, which is listed by its own rules."""
+    """Return what git lists of ``new``; None where rules have come with it: a repository's own, or a ``.mtrignore``."""
     top = os.fsencode(root)
     asked = [path.rstrip(b"/") for path in new]
+    patterns = [*build_patterns(rules), SHOW_IGNORE_FILES]
     found = git.list_work_tree(
-        git.find_work_tree(top), build_patterns(rules), respect_gitignore=rules.respect_gitignore, paths=asked
+        git.find_work_tree(top), patterns, respect_gitignore=rules.respect_gitignore, paths=asked
     )
-    return None if found.nested else scan_paths(top, found.files)
+    has_rules = found.nested or any(path.rpartition(b"/")[2] == walk.MTRIGNORE for path in found.files)
+    return None if has_rules else scan_paths(top, found.files)
 
 
 def _drop(tree: Tree, changes: Changes) -> None:

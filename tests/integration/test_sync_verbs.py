@@ -279,3 +279,31 @@ def test_a_repository_that_appears_inside_is_brought(home: Home, project: Path) 
     assert home.run_mtr(["cat", "lib/inner.py"], project).stdout == b"1"
     edit(project / "lib" / "inner.py", "22")
     assert home.run_mtr(["cat", "lib/inner.py"], project).stdout == b"22"
+
+
+def test_what_was_downloaded_is_not_synced_back(home: Home, project: Path) -> None:
+    """The directory of downloads says so itself; mtr's own directory never comes."""
+    assert (
+        home.run_mtr(["mkdir out; echo 1 >out/x; mkdir out/.mtr; echo 2 >out/.mtr/local.yaml"], project).returncode == 0
+    )
+    assert home.run_mtr(["get", "out"], project).returncode == 0
+    assert (project / "downloads" / "out" / "x").read_text() == "1\n"
+    assert not (project / "downloads" / "out" / ".mtr").exists()
+    assert home.run_mtr(["find downloads -type f"], project).stdout == b""
+
+
+def test_a_download_spares_what_is_newer_here(home: Home, project: Path) -> None:
+    """Files and links; with --force they go, and a set-user-ID bit never comes."""
+    made = "mkdir d; echo theirs >d/f; chmod 4755 d/f; ln -s f d/l; touch -h -d 2001-01-01 d/f d/l"
+    assert home.run_mtr([made], project).returncode == 0
+    local = project / "got" / "d"
+    local.mkdir(parents=True)
+    for name in ("f", "l"):
+        (local / name).write_text("mine")
+    done = home.run_mtr(["get", "d", "got"], project)
+    assert (done.returncode, done.stderr.count(b"is newer here")) == (1, 2), done.stderr
+    assert (local / "f").read_text() == (local / "l").read_text() == "mine"
+    assert home.run_mtr(["get", "--force", "d", "got"], project).returncode == 0
+    assert (local / "f").read_text() == "theirs\n"
+    assert (local / "f").stat().st_mode & 0o7777 == 0o755
+    assert (local / "l").is_symlink()
