@@ -26,10 +26,14 @@ WRONG = "wr0ng-and-secret"
 
 
 class Watch:
-    """Looks at every process as long as the block runs; ``seen`` are those that show one of ``secrets``."""
+    """Looks at every process as long as the block runs; ``seen`` are those of ``home`` that show ``secret``.
 
-    def __init__(self, *secrets: str) -> None:
-        self._secrets = secrets
+    Other tests, at the same time, may have a variable of theirs with the same password in it.
+    """
+
+    def __init__(self, home: Home, secret: str) -> None:
+        self._places = [str(home.dir), str(home.server.dir)]
+        self._secret = secret
         self._over = threading.Event()
         self.seen: dict[int, str] = {}
         self.looks = 0
@@ -41,7 +45,8 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.is_set():
-            self.seen |= processes_mentioning(self._secrets)
+            ours = processes_mentioning(self._places)
+            self.seen |= {pid: shown for pid, shown in processes_mentioning([self._secret]).items() if pid in ours}
             self.looks += 1
 
     def __exit__(self, *_: object) -> None:
@@ -66,7 +71,7 @@ def test_a_password_shows_nowhere(home: Home, way: tuple[dict[str, str], dict[st
     """During the login and after it; in what is said, in mtr's own files, and on the server."""
     environ, keys = way
     project = home.make_project(user=PASSWORD_USER, **keys)
-    with Watch(PASSWORD) as watch:
+    with Watch(home, PASSWORD) as watch:
         said = home.run_mtr(["-v", "cat", "a.txt"], project, environ=environ)
         plan = home.run_mtr(["--dry-run", "true"], project, environ=environ)
         home.run_mtr(["down"], project)
@@ -83,7 +88,7 @@ def test_a_wrong_password_shows_nowhere_either(home: Home, way: tuple[dict[str, 
     environ, keys = way
     project = home.make_project(user=PASSWORD_USER, **{**keys, "password": WRONG})
     failures = home.server.log.read_text().count("Failed password")
-    with Watch(WRONG) as watch:
+    with Watch(home, WRONG) as watch:
         done = home.run_mtr(["true"], project, environ=environ)
     assert done.returncode == 125
     assert watch.seen == {}
