@@ -32,14 +32,17 @@ def load_statuses(directory: str | None, environ: Mapping[str, str]) -> list[Ser
     """Return the configured servers in order, then open connections to any other."""
     from mtr.config.load import load_config
     from mtr.config.project import find_project
-    from mtr.ssh.inventory import load_masters
+    from mtr.ssh.inventory import list_keys, load_masters
 
     config = load_config(find_project(Path(directory or ".").absolute()), environ)
-    masters = {record.server_name: record for record in load_masters(environ)}
+    masters, used = load_masters(environ), set[str]()
     default = config.default or next(iter(config.servers), None)
     rows = []
     for name, server in config.servers.items():
-        record = masters.pop(name, None)
+        # By its key: two servers with the same address, user and options share one connection.
+        key = next((key for key in (list_keys(server, environ) if masters else []) if key in masters), None)
+        record = masters[key] if key else None
+        used |= {key} if key else set()
         written = ", ".join(f"{server.user}@{host}" if server.user else host for host in server.hosts)
         rows.append(
             ServerStatus(
@@ -50,7 +53,5 @@ def load_statuses(directory: str | None, environ: Mapping[str, str]) -> list[Ser
                 opened_s=record.opened_s if record else None,
             )
         )
-    others = [
-        ServerStatus(r.server_name, r.address, "up", is_default=False, opened_s=r.opened_s) for r in masters.values()
-    ]
-    return rows + others
+    others = [record for key, record in masters.items() if key not in used]
+    return rows + [ServerStatus(r.server_name, r.address, "up", is_default=False, opened_s=r.opened_s) for r in others]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from mtr.errors import MtrError
 from mtr.ssh import master
 from mtr.ssh.connection import list_candidates
 from mtr.state import ensure_runtime_dir
@@ -15,11 +16,27 @@ if TYPE_CHECKING:
     from mtr.config.model import Server
 
 
-def load_masters(environ: Mapping[str, str]) -> list[master.MasterRecord]:
-    """Return the masters that answer, the oldest first; files of those that have gone are removed."""
+def load_masters(environ: Mapping[str, str]) -> dict[str, master.MasterRecord]:
+    """Return the masters that answer by their keys, the oldest first; files of those that have gone are removed."""
     runtime_dir = ensure_runtime_dir(environ)
     master.collect_masters(runtime_dir)
-    return [record for socket, record in master.list_masters(runtime_dir) if master.find_master(socket) is not None]
+    found: dict[str, master.MasterRecord] = {}
+    for socket, record in master.list_masters(runtime_dir):
+        if master.find_master(socket) is not None:
+            found.setdefault(_key_of(socket), record)
+    return found
+
+
+def list_keys(server: Server, environ: Mapping[str, str]) -> list[str]:
+    """Return the keys of the masters that lead to ``server``; none where its configuration is wrong."""
+    try:
+        return [candidate.endpoint.key for candidate in list_candidates(server, environ)]
+    except MtrError:
+        return []
+
+
+def _key_of(socket: str) -> str:
+    return os.path.basename(socket).partition(".")[0]
 
 
 def close_masters(server: Server | None, environ: Mapping[str, str]) -> list[master.MasterRecord]:
@@ -29,7 +46,7 @@ def close_masters(server: Server | None, environ: Mapping[str, str]) -> list[mas
     keys = None if server is None else {found.endpoint.key for found in list_candidates(server, environ)}
     closed = []
     for socket, record in master.list_masters(runtime_dir):
-        if keys is None or os.path.basename(socket).partition(".")[0] in keys:
+        if keys is None or _key_of(socket) in keys:
             master.stop_master(socket)
             closed.append(record)
     return closed

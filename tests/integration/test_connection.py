@@ -252,3 +252,14 @@ def test_first_runs_at_once_open_one_master(home: Home, project: Path) -> None:
         runs = [pool.submit(home.run_mtr, ["--no-sync", "sh", "-c", f"exit {n}"], project) for n in range(8)]
         assert [run.result().returncode for run in runs] == list(range(8))
     assert home.server.log.read_text().count("Accepted publickey") == logins + 1
+
+
+def test_two_names_of_one_server_share_a_connection(home: Home, project: Path) -> None:
+    """Both are up when one is, and ``down`` names the one that was asked for."""
+    config = project / ".mtr" / "config.yaml"
+    keys = json.loads(config.read_text())["servers"]["lab"]
+    config.write_text(json.dumps({"servers": {"lab": keys, "also": keys}}))
+    assert home.run_mtr(["up", "also"], project).returncode == 0
+    assert home.run_mtr(["servers"], project).stdout.count(b" up ") == 2
+    assert b"closed lab " in home.run_mtr(["down", "lab"], project).stderr
+    assert home.run_mtr(["servers"], project).stdout.count(b" down ") == 2
