@@ -80,7 +80,7 @@ def test_a_password_shows_nowhere(home: Home, way: tuple[dict[str, str], dict[st
     assert (watch.seen, watch.looks > 3) == ({}, True)
     for done in (said, plan, cold_plan):
         assert PASSWORD.encode() not in done.stdout + done.stderr
-    assert_nowhere(PASSWORD, home.dir, home.server.dir / "home")
+    assert_nowhere(PASSWORD, home.dir, home.server.home_of(PASSWORD_USER) / home.dir.name)
 
 
 def test_a_wrong_password_shows_nowhere_either(home: Home, way: tuple[dict[str, str], dict[str, object]]) -> None:
@@ -94,5 +94,5 @@ def test_a_wrong_password_shows_nowhere_either(home: Home, way: tuple[dict[str, 
     assert watch.seen == {}
     assert WRONG.encode() not in done.stdout + done.stderr
     assert home.server.log.read_text().count("Failed password") == failures + 1
-    assert_nowhere(WRONG, home.dir, home.server.dir / "home")
+    assert_nowhere(WRONG, home.dir)
     assert not list(home.runtime.glob("*.json"))
