@@ -241,7 +241,10 @@ class Delivery:
         if engine in ("rsync", "sftp") and (plan.upload or not facts.archive):
             return engine
         if not facts.archive:
-            return "rsync" if self.can_rsync else "sftp"
+            from mtr.ssh.once import say_once
+
+            say_once(self.line, f"there is no tar with gzip on {self.line.server_name}: files go over SFTP")
+            return "sftp"
         fits = size <= PAYLOAD_RAW_BYTES and len(plan.upload) <= PAYLOAD_FILES and engine == "auto"
         if fits and facts.archive == "tar64" and facts.carrier != "file":
             push.text = self._build_payload(push)
@@ -251,15 +254,18 @@ class Delivery:
 
     @property
     def can_rsync(self) -> bool:
-        """Whether rsync may bring files: it is on the server, and here, and understands what it is asked for."""
-        if not (self.line.facts.rsync and self.line.facts.ssh):
+        """Whether rsync may bring files: it is on the server, and here, and understands what it is asked for.
+
+        Where it cannot, that is said, once for each server.
+        """
+        if not self.line.facts.ssh:
             return False
         from mtr.ssh.once import say_once
         from mtr.sync.rsync import describe_lack
 
-        lack = describe_lack()
+        lack = describe_lack() if self.line.facts.rsync else f"rsync is not installed on {self.line.server_name}"
         if lack:
-            say_once(self.line, f"{lack}: large transfers go as one stream, and do not resume after a cut")
+            say_once(self.line, f"{lack}: large transfers do not resume after a cut")
         return not lack
 
     def begin(self, push: Push) -> None:

@@ -48,7 +48,12 @@ def build_first_by(ground: Ground, engine: str, files: int, line: Line) -> list[
         argv = ("/bin/sh", "-c", f"{put} | sftp -q -b - -F {ground.ssh_config} {line.name}")
         return [Contestant("sftp put -r", argv, copy, ground.environ, after=ground.clear_remote), ours]
     rsync = ("/bin/sh", "-c", build_rsync(ground, tree, line, "first", "-a"))
-    return [Contestant("rsync -a", rsync, tree.root, ground.environ, after=ground.clear_remote), ours]
+
+    def rename_for_rsync() -> None:
+        ground.configure(tree.root, f"first-rsync-{next(numbers)}", **KEYS["rsync"])
+
+    other = Contestant("mtr by rsync", mtr.argv, mtr.cwd, mtr.environ, rename_for_rsync, ground.clear_remote)
+    return [Contestant("rsync -a", rsync, tree.root, ground.environ, after=ground.clear_remote), other, ours]
 
 
 def build_unchanged_by(ground: Ground, engine: str, files: int, line: Line) -> list[Contestant]:

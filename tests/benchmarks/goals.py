@@ -103,6 +103,7 @@ GOALS = (
     Goal("first sync by SFTP, 2,000 files, loopback: sftp put", "first-sftp-2000-0ms", _ratio("sftp put -r"), 1.5),
     Goal("first sync by SFTP, 200 files, 50 ms: sftp put", "first-sftp-200-50ms", _ratio("sftp put -r"), 0.2),
     Goal("first sync by tar, 2,000 files, loopback: rsync -a", "first-tar-2000-0ms", _ratio("rsync -a"), 1),
+    Goal("first sync by tar, 2,000 files, loopback: by rsync", "first-tar-2000-0ms", _ratio("mtr by rsync"), 1),
     Goal("unchanged by paramiko: bare paramiko", "unchanged-paramiko-1000-0ms", _ratio("bare paramiko"), 1.2),
     Goal("cat: throughput of ssh", "cat", _throughput, 0.95, at_least=True),
     Goal("cat: memory", "cat", _peak_mb, 40, "MB"),
