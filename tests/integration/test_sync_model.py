@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.lab.model import Look
     from tests.lab.sshd import SshServer
 
-ENGINES = ("auto", "tar", "rsync")
+ENGINES = ("auto", "tar", "rsync", "sftp")
 SEEDS = range(int(os.environ.get("MTR_MODEL_SEEDS", "12")))
 STEPS = 15
 SETTLED_NS = 30_000_000
