@@ -183,8 +183,7 @@ class Model:
     def _bring(self, expected: Expected, path: bytes, look: Look) -> None:
         self._make_folder(expected, path.rpartition(b"/")[0])
         if path in expected.folders:
-            if self.delete == "never":
-                expected.excused.add(path)  # it has been left there, empty or not
+            expected.excused.add(path)  # somebody has made a directory of it there, empty or not
             for below in list(expected.below(path)):
                 if below in expected.files:
                     self._displace(expected, below)
