@@ -15,7 +15,7 @@ import os
 from zlib import crc32
 
 from mtr.ssh.facts import Facts
-from mtr.state import ensure_state_dir, write_atomic
+from mtr.state import ensure_state_dir, name_file, write_atomic
 from mtr.sync.delivery import Project
 from mtr.sync.manifest import MARSHAL_VERSION, read_signature, steady
 
@@ -142,5 +142,5 @@ def _find_file(identity: tuple[str, str, bool], environ: Mapping[str, str], *, m
     folder = f"{ensure_state_dir(environ)}/routes"
     if make and not os.path.isdir(folder):
         os.makedirs(folder, 0o700, exist_ok=True)
-    text = os.fsencode("\0".join(map(str, identity)))
-    return f"{folder}/{crc32(text):08x}{crc32(text[::-1]):08x}"
+    name = name_file("\0".join(map(str, identity)))
+    return f"{folder}/{name}"

@@ -81,14 +81,20 @@ def ensure_state_dir(environ: Mapping[str, str]) -> str:
     return path
 
 
-def note_once(environ: Mapping[str, str], words: str) -> bool:
-    """Note ``words``; tell whether that is the first time on this machine. Where it cannot be noted, it always is."""
+def name_file(text: str) -> str:
+    """Return the name of the file that stands for ``text``: 16 hexadecimal digits."""
     from zlib import crc32
 
-    folder, text = f"{ensure_state_dir(environ)}/said", os.fsencode(words)
+    data = os.fsencode(text)
+    return f"{crc32(data):08x}{crc32(data[::-1]):08x}"
+
+
+def note_once(environ: Mapping[str, str], words: str) -> bool:
+    """Note ``words``; tell whether that is the first time on this machine. Where it cannot be noted, it always is."""
+    folder = f"{ensure_state_dir(environ)}/said"
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
-        path = f"{folder}/{crc32(text):08x}{crc32(text[::-1]):08x}"
+        path = f"{folder}/{name_file(words)}"
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         return False

@@ -60,7 +60,7 @@ def run_login(
 
                 pid = start_detached(argv, {**environ, **asked.environ}, log=log)
                 return _wait_for_login(endpoint, pid, timeout_s, asked.serve)
-        helper = "sshpass" if shutil.which("sshpass", path=environ.get("PATH")) else "pexpect"
+        helper = _choose_typist(endpoint, environ)
     if helper == "sshpass":
         return _run_under_sshpass(endpoint, argv, password, environ, log, timeout_s)
     from mtr.process.prompted import run_prompted
@@ -76,8 +76,11 @@ def choose_helper(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     wanted = environ.get("MTR_PASSWORD_HELPER", "")
     if wanted in HELPERS and not (wanted == "sshpass" and endpoint.has_jump):
         return wanted
-    if endpoint.client.version >= (8, 4):
-        return "askpass"
+    return "askpass" if endpoint.client.version >= (8, 4) else _choose_typist(endpoint, environ)
+
+
+def _choose_typist(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    """Return who types the password at ssh's prompt."""
     # sshpass types the password at whatever prompt comes first, a jump host's as well.
     has_sshpass = shutil.which("sshpass", path=environ.get("PATH")) is not None
     return "sshpass" if has_sshpass and not endpoint.has_jump else "pexpect"

@@ -21,7 +21,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 from zlib import crc32
 
 from mtr.errors import ProjectError
-from mtr.state import ensure_state_dir, hold_lock, remove_file, write_atomic
+from mtr.state import ensure_state_dir, hold_lock, name_file, remove_file, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -349,8 +349,8 @@ def find_manifest(root: str, address: str, remote_dir: str, environ: Mapping[str
     folder = f"{ensure_state_dir(environ)}/sync"
     if not os.path.isdir(folder):
         os.makedirs(folder, 0o700, exist_ok=True)
-    identity = os.fsencode(f"{root}\0{address}\0{remote_dir}")
-    manifest = Manifest(f"{folder}/{crc32(identity):08x}{crc32(identity[::-1]):08x}")
+    name = name_file(f"{root}\0{address}\0{remote_dir}")
+    manifest = Manifest(f"{folder}/{name}")
     manifest.load()
     return manifest
 

@@ -101,3 +101,14 @@ def _describe_special(entry: os.DirEntry[bytes]) -> str:
         return _SPECIAL_NAMES.get(stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode), "a special file")
     except OSError:
         return "a special file"
+
+
+def find_parents(paths: Iterable[bytes]) -> set[bytes]:
+    """Return every directory on the way from the root to ``paths``, without the root."""
+    found: set[bytes] = set()
+    for path in paths:
+        folder = path.rpartition(b"/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition(b"/")[0]
+    return found

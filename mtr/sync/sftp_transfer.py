@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mtr.errors import SyncError
 from mtr.ssh import sftp
 from mtr.sync.archive import build_unreadable, open_source
+from mtr.sync.scan import find_parents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -83,13 +84,7 @@ def make_dirs(session: Sftp, folders: Iterable[bytes]) -> None:
 
 def list_parents(paths: Iterable[bytes]) -> list[bytes]:
     """Return every directory on the way to ``paths``, parents first."""
-    found: set[bytes] = set()
-    for path in paths:
-        folder = path.rpartition(b"/")[0]
-        while folder and folder not in found:
-            found.add(folder)
-            folder = folder.rpartition(b"/")[0]
-    return sorted(found)
+    return sorted(find_parents(paths))
 
 
 def look_at_all(session: Sftp, places: Iterable[bytes]) -> dict[bytes, Attributes]:

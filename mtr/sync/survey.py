@@ -16,7 +16,7 @@ from mtr.errors import MissingProgram
 from mtr.sync import git, walk
 from mtr.sync.ignore import SHOW_IGNORE_FILES, Rules, build_patterns, list_tree
 from mtr.sync.manifest import OWN_DIRECTORY, RULE_NAMES, Tree, list_names, read_signature, steady
-from mtr.sync.scan import describe_kind, scan_paths
+from mtr.sync.scan import describe_kind, find_parents, scan_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +47,7 @@ def survey_entries(root: Path, rules: Rules) -> tuple[Tree, tuple[Entry, ...]]:
     tree.warnings = listing.warnings
     for entry in listing.entries:
         _append(tree, entry, started_ns)
-    _watch(tree, root, rules, {b""} | _parents(tree.paths), started_ns)
+    _watch(tree, root, rules, {b""} | find_parents(tree.paths), started_ns)
     _note_rule_files(tree, root, started_ns)
     return tree, listing.entries
 
@@ -59,16 +59,6 @@ def _append(tree: Tree, entry: Entry, started_ns: int) -> None:
     tree.sizes.append(entry.size_bytes)
 
 
-def _parents(paths: Iterable[bytes]) -> set[bytes]:
-    found: set[bytes] = set()
-    for path in paths:
-        folder = path.rpartition(b"/")[0]
-        while folder and folder not in found:
-            found.add(folder)
-            folder = folder.rpartition(b"/")[0]
-    return found
-
-
 def _watch(tree: Tree, root: Path, rules: Rules, folders: set[bytes], started_ns: int) -> None:
     """Add ``folders``, and those found below them that are not known, to the directories of ``tree``.
 
@@ -76,7 +66,7 @@ def _watch(tree: Tree, root: Path, rules: Rules, folders: set[bytes], started_ns
     """
     matcher = walk.Matcher(os.fsencode(root), build_patterns(rules), respect_gitignore=rules.respect_gitignore)
     files = set(tree.paths)
-    with_files = _parents(tree.paths)
+    with_files = find_parents(tree.paths)
     queue = sorted(folders)
     seen = {*queue, *tree.folders}
     for folder in queue:
@@ -228,7 +218,7 @@ def _watch_again(tree: Tree, changes: Changes, added: list[Entry], root: Path, r
     tree.rule_files = [(path, found) for path, found in tree.rule_files if _folder_of(path) not in again | lost]
     known = set(tree.folders)
     start = {b"" if folder == b"." else folder for folder in again} | {
-        folder for folder in _parents(entry.path for entry in added) if folder not in known
+        folder for folder in find_parents(entry.path for entry in added) if folder not in known
     }
     _watch(tree, root, rules, start, changes.started_ns)
 

@@ -6,13 +6,13 @@ import os
 import select
 import subprocess
 import sys
-import time
+import threading
 from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
 
-from tests.lab.processes import end_tree
+from tests.lab.processes import end_tree, wait_until
 from tests.lab.sshd import PASSWORD, PASSWORD_USER, SshServer, free_port
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def full_agent(home: Home) -> Iterator[str]:
     """An agent with twenty keys that no server knows."""
     socket = str(home.dir / "agent")
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
-    while not os.path.exists(socket):
-        time.sleep(0.01)
+    wait_until(lambda: os.path.exists(socket), "the agent's socket")
     for number in range(20):
         key = home.dir / f"key{number}"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
@@ -344,3 +343,52 @@ def test_bytes_cross_paramiko_exactly(home: Home, project: Path) -> None:
     assert run.stderr
     with run.stderr as said:
         assert said.read() == b""
+
+
+def test_a_thousand_files_with_python_alone(home: Home, project: Path) -> None:
+    """A PATH without ssh, rsync, git or a shell: said once, synced, run, edited, run again."""
+    bare = home.dir / "bare"
+    bare.mkdir()
+    (bare / "python3").symlink_to(sys.executable)
+    (project / ".gitignore").write_text("*.log\n")
+    for number in range(1000):
+        path = project / f"d{number % 20}" / f"f{number}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{number}\n")
+    (project / "d0" / "x.log").write_text("")
+    environ = {"PATH": str(bare)}
+    count = ["find d* -type f | wc -l"]
+    done = home.run_mtr(count, project, environ=environ)
+    assert (done.returncode, done.stdout) == (0, b"1000\n"), done.stderr
+    assert done.stderr.count(b"by paramiko") == 1
+    (project / "d3" / "f3").unlink()
+    done = home.run_mtr(count, project, environ=environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"999\n", b"")
+
+
+@pytest.mark.parametrize("keys", [{"sync": "tar"}, {"sync": "sftp"}, {"sync": "sftp", "client": "paramiko"}], ids=str)
+def test_links_in_a_circle_and_a_file_that_grows(home: Home, project: Path, keys: dict[str, str]) -> None:
+    """Links travel as links and are never followed, there and back; a log that grows meanwhile is whole lines."""
+    home.configure(project, **keys)
+    (project / "here").symlink_to(".")
+    (project / "a").symlink_to("b")
+    (project / "b").symlink_to("a")
+    over = threading.Event()
+
+    def grow() -> None:
+        with (project / "log").open("ab", buffering=0) as log:
+            while not over.wait(0.005):
+                log.write(b"line\n" * 200)
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    done = home.run_mtr(["sync"], project)
+    over.set()
+    writer.join()
+    assert (done.returncode, done.stdout) == (0, b""), done.stderr
+    remote = home.remote(project)
+    assert [os.readlink(remote / name) for name in ("here", "a", "b")] == [".", "b", "a"]
+    assert home.run_mtr(["sync"], project).returncode == 0
+    assert (remote / "log").read_bytes() == (project / "log").read_bytes()
+    assert home.run_mtr(["get", ".", "back/"], project).returncode == 0
+    assert os.readlink(project / "back" / "here") == "."

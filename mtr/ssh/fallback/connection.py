@@ -27,7 +27,7 @@ from mtr.ssh.fallback.login import Login
 from mtr.ssh.fallback.resolve import resolve_place
 from mtr.ssh.fallback.terminal import read_size
 from mtr.ssh.sessions import parse_probe
-from mtr.state import ensure_state_dir, write_atomic
+from mtr.state import ensure_state_dir, name_file, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +80,7 @@ class FallbackConnection(BaseConnection):
 
     def _learn(self) -> None:
         """Learn what the server takes; what was learnt on an earlier day still holds."""
-        file = f"{ensure_state_dir(self.environ)}/servers/{_name_file(self.facts.address)}.json"
+        file = f"{ensure_state_dir(self.environ)}/servers/{name_file(self.facts.address)}.json"
         try:
             with open(file, encoding="utf-8") as stream:
                 found = json.load(stream)
@@ -91,12 +91,6 @@ class FallbackConnection(BaseConnection):
         self.facts.carrier = found.get("payload", "file")
         self.facts.stat = found.get("stat", "")
         self.facts.archive = found.get("archive", "") + ("64" if "archive64" in found else "")
-
-    def forget(self) -> None:
-        """Forget what was learnt of the server: it has turned out to be otherwise."""
-        from mtr.state import remove_file
-
-        remove_file(f"{ensure_state_dir(self.environ)}/servers/{_name_file(self.facts.address)}.json")
 
     def _probe(self) -> dict[str, str]:
         found = self.run_script("remote/probe.sh", extra={"LC_MTR_PROBE": "1", "XMODIFIERS": "mtr-probe"})
@@ -265,10 +259,3 @@ def _build_facts(server: Server, destination: str, place: Place) -> Facts:
         rsync=False,
         system="",
     )
-
-
-def _name_file(address: str) -> str:
-    from zlib import crc32
-
-    text = address.encode(errors="surrogateescape")
-    return f"{crc32(text):08x}{crc32(text[::-1]):08x}"

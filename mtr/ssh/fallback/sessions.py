@@ -84,28 +84,30 @@ class FallbackSessions(Sessions):
         environ = {**self._environ, **asked.environ, "PYTHONPATH": path}
         argv = [sys.executable, "-P", "-m", "mtr.ssh.fallback.master", self.socket]
         pid = start_detached(argv, environ, log=f"{self.socket}.log", own_session=True)
-        try:
-            return self._take_result(pid, asked)
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            raise
+        return self._take_result(pid, asked)
 
     def _take_result(self, pid: int, asked: Asked) -> dict[str, Any]:
+        """Answer what the master asks until it says how its login went; a login that goes on alone is ended."""
         from mtr.process.spawn import is_ended
 
-        started_s = time.monotonic()
-        has_ended = False
-        while (result := _read_result(self.socket)) is None:
-            asked.serve()
-            if has_ended:
-                words = read_log(f"{self.socket}.log")
-                raise ConnectError(f"cannot connect to {self.endpoint.label}", detail=words)
-            # Once more after its end: the last that it does may be to say why.
-            has_ended = is_ended(pid) is not None
-            if not self._may_prompt and time.monotonic() - started_s > OPEN_TIMEOUT_S:
-                raise ConnectionTimeout(f"the login to {self.endpoint.label} did not end within {OPEN_TIMEOUT_S:g} s")
-            time.sleep(0.005)
+        started_s, has_ended = time.monotonic(), False
+        try:
+            while (result := _read_result(self.socket)) is None:
+                asked.serve()
+                if has_ended:
+                    words = read_log(f"{self.socket}.log")
+                    raise ConnectError(f"cannot connect to {self.endpoint.label}", detail=words)
+                # Once more after its end: the last that it does may be to say why.
+                has_ended = is_ended(pid) is not None
+                if not self._may_prompt and time.monotonic() - started_s > OPEN_TIMEOUT_S:
+                    message = f"the login to {self.endpoint.label} did not end within {OPEN_TIMEOUT_S:g} s"
+                    raise ConnectionTimeout(message, hint=f"log in on a terminal: mtr up -s {self.server.name}")
+                time.sleep(0.005)
+        except BaseException:
+            if not has_ended:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise
         return result
 
 
