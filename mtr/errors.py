@@ -18,6 +18,7 @@ instance a message (what, where), a ``detail`` (the remote's or the program's ow
     │   ├── HostKeyChanged       the server's key is not the one that was stored
     │   └── LoginShellBroken     logged in, but the login shell never ran what it was given
     ├── ConnectionLost           the line broke after the command had started
+    ├── LockTimeout              another mtr on this machine holds a lock for too long
     ├── GateRefused              the server refused before the command started
     └── SyncError                the files did not reach the server; the command did not start
         ├── RsyncMissing         no rsync on the server
@@ -121,6 +122,12 @@ class ConnectionLost(MtrError):
     """The line broke after the command had started; its fate is unknown."""
 
     code = "connection-lost"
+
+
+class LockTimeout(MtrError):
+    """Another process of this user does not let go of a lock."""
+
+    code = "lock-timeout"
 
 
 class GateRefused(MtrError):

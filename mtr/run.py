@@ -73,7 +73,9 @@ def open_line(
     if route is None:
         from mtr.workflow import make_route
 
-        return make_route(invocation, environ, voice, may_prompt=may_prompt)
+        route, connection = make_route(invocation, environ, voice, may_prompt=may_prompt)
+        connection.end_cut_off()
+        return route, connection
 
     def recover(line: Line, ended: Ended, failures: int) -> None:
         from mtr.workflow import make_route
@@ -81,7 +83,9 @@ def open_line(
         _, other = make_route(invocation, environ, voice, may_prompt=may_prompt)
         other.recover(line, ended, failures)
 
-    return route, Line(route.facts, environ, recover=recover, says=voice.say)
+    line = Line(route.facts, environ, recover=recover, says=voice.say)
+    line.end_cut_off()
+    return route, line
 
 
 def build_command(route: Route, words: Sequence[str], env: Mapping[str, str]) -> Command:

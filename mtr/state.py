@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
-from mtr.errors import MtrError
+from mtr.errors import LockTimeout, MtrError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ MAX_SOCKET_PATH_BYTES = 86
 """ssh appends 17 characters while binding, and sun_path holds 104 on macOS, 108 on Linux (unix(7))."""
 
 SOCKET_NAME_BYTES = 20
+
+LOCK_TIMEOUT_S = 60.0
+"""Locks are held for moments, but whoever holds one can be stopped."""
 
 _PLAIN_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/+-")
 
@@ -138,32 +142,58 @@ class hold_lock:  # noqa: N801  read as a statement: with hold_lock(path)
 
     The file goes when the lock is released. Whoever waited on the removed file notices that the path no
     longer names it, and starts over.
+
+    Raises:
+        LockTimeout: another holds it for longer than ``timeout_s``, stopped perhaps; None waits for ever.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, timeout_s: float | None = LOCK_TIMEOUT_S) -> None:
         self._path = path
+        self._timeout_s = timeout_s
 
     def __enter__(self) -> None:
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            _lock(descriptor)
-            if _names(self._path, descriptor):
-                break
+            try:
+                self._wait_for(descriptor)
+                if _names(self._path, descriptor):
+                    break
+            except BaseException:
+                os.close(descriptor)
+                raise
             os.close(descriptor)
         self._descriptor = descriptor
+
+    def _wait_for(self, descriptor: int) -> None:
+        if self._timeout_s is None:
+            lock_file(descriptor)
+            return
+        end_s = time.monotonic() + self._timeout_s
+        while not lock_file(descriptor, wait=False):
+            if time.monotonic() > end_s:
+                held = f"another mtr has held {self._path} for {self._timeout_s:g} s"
+                raise LockTimeout(held, hint=f"see who that is, a stopped one perhaps: fuser -v {self._path}")
+            time.sleep(0.01)
 
     def __exit__(self, *_: object) -> None:
         remove_file(self._path)
         os.close(self._descriptor)
 
 
-def _lock(descriptor: int) -> None:
-    """Wait for the lock on an open file; where the system knows none, there is none."""
+def lock_file(descriptor: int, *, wait: bool = True) -> bool:
+    """Take the lock on an open file; tell whether that is so. Where the system knows none, it always is.
+
+    With ``wait`` false, a lock that another holds is not waited for.
+    """
     try:
         import fcntl
     except ImportError:
-        return
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _names(path: str, descriptor: int) -> bool:

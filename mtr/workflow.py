@@ -285,7 +285,9 @@ def connect(server: str | None = None, *, directory: str | None = None) -> Remot
     from mtr.ssh import connection
 
     target = load_target(directory, server, os.environ, needs_project=False)
-    return Remote(target, connection.connect(target.server))
+    opened = connection.connect(target.server)
+    opened.end_cut_off()
+    return Remote(target, opened)
 
 
 __all__ = ["Remote", "Target", "connect", "dry_run", "load_target", "make_route"]

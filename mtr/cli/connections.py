@@ -37,6 +37,7 @@ def up(invocation: Invocation, server: str | None, directory: str | None, name: 
     )
     connection = connect(target.server, os.environ, may_prompt=is_interactive(), says=Voice().say)
     connection.ensure_alive()
+    connection.end_cut_off()
     Voice().say(f"{connection.label} is up")
     return 0
 

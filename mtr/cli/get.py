@@ -45,6 +45,7 @@ def get(
     chosen = choose(directory, invocation, "directory"), choose(server, invocation, "server")
     target = load_target(*chosen, os.environ, needs_project=False)
     connection = connect(target.server, os.environ, may_prompt=is_interactive(), says=voice.say)
+    connection.end_cut_off()
     inside = local if local is not None else f"{ensure_download_dir(target.project.root / target.server.download_dir)}/"
     source, place = choose_places(target.remote_dir, remote, inside)
     done = download_tree(connection, source, place, force=force, on_progress=voice.show_count)

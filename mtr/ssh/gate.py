@@ -57,15 +57,29 @@ class Command:
 
 
 class GateCall:
-    """A command as it crosses the line: ssh's last argument, the variables to send, the file to store first."""
+    """A command as it crosses the line: ssh's last argument, the variables to send, the file to store first.
 
-    __slots__ = ("environ", "remote_command", "run_id", "upload")
+    ``program`` is its name for people, without what might be secret in the rest of it; "" where no script of mtr's
+    could end it later.
+    """
 
-    def __init__(self, run_id: str, remote_command: str, environ: Mapping[str, str], upload: bytes) -> None:
+    __slots__ = ("environ", "program", "remote_command", "run_id", "upload")
+
+    def __init__(
+        self, run_id: str, remote_command: str, environ: Mapping[str, str], upload: bytes, *, program: str = ""
+    ) -> None:
         self.run_id = run_id
+        self.program = program
         self.remote_command = remote_command
         self.environ = environ
         self.upload = upload
+
+
+def _name_program(command: Command) -> str:
+    """Return the first word, or the name of the shell for a text that begins with something else than a name."""
+    words = command.argv[0].split(maxsplit=1) if command.is_text else command.argv
+    name = words[0].rpartition("/")[2] if words else ""
+    return name if name.replace("-", "").replace("_", "").replace(".", "").isalnum() else "sh"
 
 
 def build_gate_call(command: Command, carrier: str, push: str = "") -> GateCall:
@@ -73,7 +87,7 @@ def build_gate_call(command: Command, carrier: str, push: str = "") -> GateCall:
 
     ``push`` is sh text that sets ``mtr_push``, ``mtr_plan`` and ``mtr_tar``; see ``apply.sh``.
     """
-    script = load_script("remote/gate.sh")
+    script, run, program = load_script("remote/gate.sh"), command.run_id, _name_program(command)
     exports = "".join(f"export {name}={quote_posix(value)}\n" for name, value in command.env.items())
     line = _build_line(command, script, command.argv, "0")
     argv = command.argv
@@ -81,13 +95,14 @@ def build_gate_call(command: Command, carrier: str, push: str = "") -> GateCall:
         exports += f"set -- {quote_all(argv)}\n"
         argv = ()
     elif not exports and not push:
-        return GateCall(command.run_id, line, {}, b"")
+        return GateCall(run, line, {}, b"", program=program)
     text = f"mtr_env={quote_posix(exports)}\n{push}"
     variable = CARRIERS.get(carrier)
     encoded = encode_script(text) if variable else ""
     if variable and len(encoded) <= VARIABLE_BYTES:
-        return GateCall(command.run_id, _build_line(command, script, argv, variable[0]), {variable[1]: encoded}, b"")
-    return GateCall(command.run_id, _build_line(command, script, argv, "f"), {}, os.fsencode(text))
+        line = _build_line(command, script, argv, variable[0])
+        return GateCall(run, line, {variable[1]: encoded}, b"", program=program)
+    return GateCall(run, _build_line(command, script, argv, "f"), {}, os.fsencode(text), program=program)
 
 
 def _build_line(command: Command, script: str, argv: tuple[str, ...], source: str) -> str:

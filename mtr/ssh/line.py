@@ -3,7 +3,8 @@
 Guarantees:
 
 - A command starts at most once: a session is asked for again only when it provably never opened.
-- No stray process: an interrupted run is ended on the server over a second session.
+- No stray process: an interrupted run is ended on the server over a second session; one that was cut off is in the
+  journal, and ended at the next contact.
 
 Builtin modules only: a warm run imports it.
 """
@@ -14,10 +15,11 @@ import _signal
 import os
 import time
 
-from mtr.errors import ConnectionLost, GateRefused, MtrError
+from mtr.errors import ConnectError, ConnectionLost, GateRefused, MtrError
 from mtr.process.signals import Interrupted, signals_held
 from mtr.ssh.foreground import LAST_WORDS_S, reset_terminal, run_foreground, stdio_restored
 from mtr.ssh.gate import Command, GateCall, build_gate_call
+from mtr.ssh.journal import entered, find_entries
 from mtr.ssh.wire import SESSION_DEADLINE_S, Wire
 from mtr.state import read_log, remove_file
 
@@ -32,6 +34,15 @@ if TYPE_CHECKING:
 
 class Line(Wire):
     """Runs commands on the server at the other end."""
+
+    _entry: entered | None = None
+
+    def end_cut_off(self) -> None:
+        """End on the server what is left of this machine's runs that were cut off: killed here, or by a lost line."""
+        if entries := find_entries(self.environ, self.facts.address):
+            from mtr.ssh.leftovers import end_cut_off
+
+            end_cut_off(self, entries)
 
     def build_call(self, command: Command, push: str = "") -> GateCall:
         """Return ``command`` as it crosses the line to this server."""
@@ -70,12 +81,18 @@ class Line(Wire):
             ConnectionLost: the session ended without a status; the command's fate is unknown.
         """
         once = self._run_on_terminal if tty else self._run_in_batch
-        ended = self.attempt(lambda: once(call, meanwhile or _nothing, later or _nothing))
-        if not ended.arrived:
-            if tty:
-                reset_terminal()
-            raise self._build_lost(ended.words)
-        return ended.status
+        with entered(self.environ, self.facts.address, call.run_id, call.program) as self._entry:
+            try:
+                ended = self.attempt(lambda: once(call, meanwhile or _nothing, later or _nothing))
+            except ConnectError:
+                self._entry.settle()  # no session has opened
+                raise
+            if ended.arrived:
+                self._entry.settle()
+                return ended.status
+        if tty:
+            reset_terminal()
+        raise self._build_lost(ended.words)
 
     def _run_in_batch(
         self, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None], *, terminal: str = ""
@@ -149,12 +166,12 @@ class Line(Wire):
         """Return the error for a session that opened and ended without a status."""
         from mtr.ssh.master import find_master
 
-        hint = f"mtr -s {self.server_name} --no-sync 'ps -f -u $(id -un)'"
+        hint = f"mtr up {self.server_name}: that ends what is left of it there, as the next run does"
         if find_master(self.facts.socket) is not None:
             message = f"the session on {self.label} ended without a status: closed with ~. or killed there"
             return ConnectionLost(message, hint=hint)
         kept = "\n".join(line for line in words.splitlines() if "mux_client_request_session" not in line)
-        message = f"the line to {self.label} broke while the command ran; it may still run there"
+        message = f"the line to {self.label} broke while the command ran; whether it has ended there is not known"
         return ConnectionLost(message, detail=kept, hint=hint)
 
     def end_run(self, run_id: str, signum: int) -> None:
@@ -162,7 +179,7 @@ class Line(Wire):
         half = len(run_id) // 2
         names = {"SIGINT": "INT", "SIGHUP": "HUP", "SIGQUIT": "QUIT"}
         known = {getattr(_signal, name, 0): short for name, short in names.items()}
-        words = [run_id[:half], run_id[half:], known.get(signum, "TERM")]
+        words = [run_id[:half], run_id[half:], known.get(signum, "TERM"), "20"]
         try:
             found = self.run_script("remote/reap.sh", words, timeout_s=20)
         except MtrError as error:
@@ -171,6 +188,8 @@ class Line(Wire):
         left = found.stdout.decode(errors="replace").strip()
         if left.startswith("left"):
             self.says(f"processes of the run that would not end on {self.label}: {left[5:]}")
+        elif self._entry is not None and found.status == 0:
+            self._entry.settle()
 
     def load_refusal(self, run_id: str) -> list[str]:
         """Return the lines that the gate left when it refused the run, [] if it did not refuse."""

@@ -20,12 +20,12 @@ import stat
 import time
 from dataclasses import asdict, dataclass
 
-from mtr.errors import MtrError
+from mtr.errors import ConnectionTimeout, LockTimeout, MtrError
 from mtr.ssh import options
 from mtr.ssh.control import ask_alive, ask_to_stop
 from mtr.ssh.diagnosis import build_connect_error, drop_noise
 from mtr.ssh.login import run_login
-from mtr.state import hold_lock, read_log, remove_file, write_atomic
+from mtr.state import LOCK_TIMEOUT_S, hold_lock, read_log, remove_file, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,15 +100,29 @@ def _is_own_socket(path: str) -> bool:
     return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid()
 
 
-def ensure_master(endpoint: Endpoint, socket: str, *, start: Callable[[], None], learn: Callable[[], None]) -> None:
+def ensure_master(
+    endpoint: Endpoint,
+    socket: str,
+    *,
+    start: Callable[[], None],
+    learn: Callable[[], None],
+    timeout_s: float | None = LOCK_TIMEOUT_S,
+) -> None:
     """``start`` the master of ``endpoint`` on ``socket`` unless one answers there; ``learn`` what its server takes.
 
     Nobody else uses the master before that is known: a session that asks must not be refused for those that run.
+    Another mtr that opens it just now is waited for at most ``timeout_s``; None waits as long as it takes.
 
     Raises:
         ConnectError: it could not be opened; the detail holds the words that say why.
     """
-    with hold_lock(f"{socket}.lock"):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock(f"{socket}.lock", timeout_s))
+        except LockTimeout as error:
+            message = f"another mtr is still logging in to {endpoint.label} after {timeout_s:g} s"
+            hint = "answer what it asks on its terminal, or end it, and run again"
+            raise ConnectionTimeout(message, detail=error.message, hint=hint) from error
         pid = find_master(socket)
         if pid is None:
             kill_master(socket)

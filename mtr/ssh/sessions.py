@@ -20,7 +20,7 @@ from mtr.ssh.line import Line
 from mtr.ssh.login import choose_helper
 from mtr.ssh.outcome import Ended, Outcome
 from mtr.ssh.windows import PROBE, parse_shell
-from mtr.state import ensure_runtime_dir
+from mtr.state import LOCK_TIMEOUT_S, ensure_runtime_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,7 +106,8 @@ class Sessions:
             )
 
     def _open(self) -> None:
-        master.ensure_master(self.endpoint, self.socket, start=self._start, learn=self._learn)
+        wait_s = None if self._may_prompt else LOCK_TIMEOUT_S
+        master.ensure_master(self.endpoint, self.socket, start=self._start, learn=self._learn, timeout_s=wait_s)
 
     def _start(self) -> None:
         """Open the master of the endpoint on the socket in use, and say what key a new server has."""

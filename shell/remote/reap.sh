@@ -1,13 +1,14 @@
 #!/bin/sh
-# Ends every process of one run: sent over a second session when a run in batch is interrupted.
+# Ends every process of one run: sent over a second session when a run in batch is interrupted, and at the next
+# contact for a run that was cut off.
 #
-#   set -- HALF1 HALF2 SIGNAL
+#   set -- HALF1 HALF2 SIGNAL LOOKS
 #
 #   HALF1 HALF2  the run's id in two parts, so that this script's own argv does not match what it looks for
 #   SIGNAL       INT, TERM or HUP: what mtr itself received, sent first
+#   LOOKS        how often to look for a run, every 0.1 s: one that starts just now may not show yet
 #
-# Prints "gone" when nothing of the run is left, "none" when no such run was found for 2 s, else "left" and
-# the pids.
+# Prints "gone" when nothing of the run is left, "none" when no such run was found, else "left" and the pids.
 #
 # Assumptions:
 # 1. sshd makes the gate (mtr-ID) leader of a session and of a process group. The gate and its subshells show as
@@ -23,7 +24,7 @@
 
 MTR_ID=mtr-$1$2
 export MTR_ID
-mtr_signal=$3
+mtr_signal=$3 mtr_looks=$4
 
 processes() {
   ps -A -o pid= -o ppid= -o pgid= -o stat= -o args= 2>/dev/null && return
@@ -59,6 +60,9 @@ members() {
     }'
 }
 
+# The files of a run that nobody will ask for any more.
+forget() { rm -f "$HOME/.mtr-no.${MTR_ID#mtr-}" "$HOME/.mtr-in.${MTR_ID#mtr-}"; }
+
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
 
 mtr_known='' mtr_signalled=' ' mtr_tick=0 mtr_found=
@@ -73,9 +77,11 @@ while :; do
   if [ -n "$mtr_leader$mtr_alive" ]; then
     mtr_found=yes
   elif [ -n "$mtr_found" ]; then
+    forget
     echo gone
     exit
-  elif [ "$mtr_tick" -ge 19 ]; then
+  elif [ "$mtr_tick" -ge $((mtr_looks - 1)) ]; then
+    forget
     echo none
     exit
   fi

@@ -16,7 +16,7 @@ STARTED = {
     "warm", "errors", "command_line", "process", "process.signals",
     "run", "route", "state", "voice", "quoting", "scripts",
     "process.piped", "process.spawn",
-    "ssh", "ssh.facts", "ssh.foreground", "ssh.gate", "ssh.line", "ssh.mux", "ssh.outcome", "ssh.wire",
+    "ssh", "ssh.facts", "ssh.foreground", "ssh.gate", "ssh.journal", "ssh.line", "ssh.mux", "ssh.outcome", "ssh.wire",
     "sync", "sync.delivery", "sync.manifest", "sync.plan", "sync.result",
 }  # fmt: skip
 """mtr's own modules on the way of an unchanged run."""
