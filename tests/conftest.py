@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.faults import Fault, render_table
 from tests.lab.home import Home
 from tests.lab.processes import processes_mentioning, wait_until
 from tests.lab.sshd import SshServer
@@ -96,6 +97,24 @@ def home(server: SshServer) -> Iterator[Home]:
 def project(home: Home) -> Path:
     """A project of that person, configured for the user ``bash`` of the lab's server."""
     return home.make_project()
+
+
+@pytest.fixture
+def fault(home: Home, project: Path, record_property: Callable[[str, object], None]) -> Iterator[Fault]:
+    """A fault to be injected; its row stands in the table at the end of the tests with MTR_FAULT_TABLE set."""
+    made = Fault(home, project)
+    yield made
+    assert made.injected, "a row says what was injected"
+    record_property("fault", {name: getattr(made, name) for name in ("injected", "saw", "took_s", "left")})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of faults where it is asked for."""
+    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "when")]
+    ended = sorted((report for report in reports if report.when == "teardown"), key=lambda report: report.nodeid)
+    rows = [value for report in ended for name, value in report.user_properties if name == "fault"]
+    if rows and os.environ.get("MTR_FAULT_TABLE"):
+        terminalreporter.write(f"\n{render_table(rows)}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,162 @@
+"""A fault as a row of a table: what was injected, what the user saw, how long it took, what was left behind.
+
+A test injects something real, runs mtr, and says what must hold; what it saw becomes a row. Every row ends with one
+more run, after which the trees are equal and nothing of the fault is left, here or on the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.lab.kills import list_left
+from tests.lab.processes import children_of, is_alive, processes_mentioning, wait_until
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tests.lab.home import Home
+
+MTRS_OWN = (".mtr", ".git")
+LEFT_THERE = ("in.*", "busy.*", "cur.*", "theirs.*", "plan.*", "partial", "first", "no.*", "probe.*", "seed.*")
+COUNT = "echo x >>../count; wc -l <../count"
+"""A command that tells how often it has run; the file stands beside the tree."""
+
+
+@dataclass
+class Fault:
+    """One row in the making, and the means to make it."""
+
+    home: Home
+    project: Path
+    injected: str = ""
+    saw: str = ""
+    took_s: float = 0.0
+    left: list[str] = field(default_factory=list)
+    _started_s: float = 0.0
+
+    def warm(self) -> None:
+        """Bring everything once; afterwards a run has nothing to bring and a master to go over."""
+        for _ in range(2):
+            done = self.home.run_mtr(["true"], self.project)
+            assert done.returncode == 0, done.stderr
+        assert done.stderr == b""
+
+    def run(
+        self, words: Sequence[str], *, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run mtr under the fault, and note what its user sees and what is left at its end."""
+        self._started_s = time.monotonic()
+        done = self.home.run_mtr(words, self.project, environ=environ, timeout_s=100)
+        self.note(done.returncode, done.stderr)
+        return done
+
+    def start(self, words: Sequence[str], **more: object) -> subprocess.Popen[bytes]:
+        """Start mtr; its time counts from :meth:`inject`."""
+        return self.home.popen_mtr(words, self.project, **more)
+
+    def start_counting(self, *, seconds: int = 4321) -> subprocess.Popen[bytes]:
+        """Start a command that says ``started`` and sleeps; return once it has said so."""
+        process = self.start(["sh", "-c", f"{COUNT}; echo started; sleep {seconds}; echo ended"])
+        assert process.stdout
+        assert [process.stdout.readline() for _ in range(2)][1] == b"started\n"
+        return process
+
+    def inject(self) -> None:
+        """Say that the fault happens now."""
+        self._started_s = time.monotonic()
+
+    def finish_killed(self, process: subprocess.Popen[bytes]) -> None:
+        """Note what is left once ``process`` has been killed; its stderr may be held by the master, and is not read."""
+        process.wait(60)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream:
+                stream.close()
+        self.note(process.returncode, b"")
+
+    def finish(self, process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
+        """Wait for the end of ``process``, and note what its user saw."""
+        out, err = process.communicate(timeout=100)
+        self.note(process.returncode, err)
+        return process.returncode, out, err
+
+    def note(self, status: int, err: bytes) -> None:
+        """Note what the user saw, and what is left now."""
+        self.took_s = time.monotonic() - self._started_s
+        words = err.decode(errors="replace")
+        assert "Traceback" not in words, words
+        said = [line.removeprefix("mtr: ") for line in words.splitlines() if line.startswith("mtr: ")]
+        self.saw = f"{status}: {said[-1] if said else 'nothing said'}"
+        self.left = self.list_left()
+
+    def list_left(self) -> list[str]:
+        """Return what is there besides masters, sshd and what mtr keeps: processes and files of both sides."""
+        masters = self.home.masters()
+        own = {pid for master in masters for pid in (master, *children_of(master))}
+        here = processes_mentioning([str(self.home.dir)])
+        found = [f"here: {words.split()[0]}" for pid, words in here.items() if pid not in own]
+        found += [f"there: {b' '.join(argv[:2]).decode()}" for argv in list_left(self.home).values()]
+        return sorted([*found, *(f"file: {name}" for name in self._list_files())])
+
+    def _list_files(self) -> list[str]:
+        keys = {path.name.removesuffix(".json") for path in self.home.runtime.glob("*.json")}
+        runtime = [p.name for p in self.home.runtime.glob("*") if not any(p.name.startswith(key) for key in keys)]
+        state = self.home.home / ".state" / "mtr"
+        here = [p.name for pattern in ("runs/*", "**/*.tmp", "**/*.lock") for p in state.glob(pattern)]
+        remote = self.home.remote(self.project)
+        there = [p.name for pattern in LEFT_THERE for p in (remote / ".mtr").glob(pattern)]
+        marks = [p.name for p in self.home.server.home_of("bash").glob(".mtr-*")]
+        kept = {"config", "no-repository.git"}
+        return [name for name in (*runtime, *here, *there, *marks) if name not in kept]
+
+    def mend(self, *, ran: int | None = None) -> None:
+        """Run once more: status 0, equal trees, nothing left; ``ran`` is how often the counting command had run."""
+        done = self.home.run_mtr(["true"], self.project)
+        assert done.returncode == 0, done.stderr
+        assert look_at(self.home.remote(self.project)) == look_at(self.project)
+        with contextlib.suppress(AssertionError):  # what is left is better said than waited for
+            wait_until(lambda: not self.list_left(), "nothing to be left")
+        assert self.list_left() == []
+        if ran is not None:
+            count = self.home.remote(self.project).parent / "count"
+            assert len(count.read_text().splitlines() if count.exists() else []) == ran
+
+
+def look_at(root: Path) -> dict[str, bytes]:
+    """Return every file below ``root`` with its content, without mtr's own and git's."""
+    found = {}
+    for path in root.rglob("*"):
+        name = str(path.relative_to(root))
+        if name.split("/", maxsplit=1)[0] not in MTRS_OWN and path.is_file():
+            found[name] = path.read_bytes()
+    return found
+
+
+def kill_and_wait(pids: Sequence[int]) -> None:
+    """Kill ``pids`` with SIGKILL, as the kernel does when memory is short, and wait until they are gone."""
+    import os
+    import signal
+
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, pids)), "the end of what was killed")
+
+
+def render_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return the rows as a table in Markdown."""
+    head = "| injected | what the user saw (status: words) | s | left behind until the next run |\n|---|---|---:|---|\n"
+    lines = [
+        f"| {row['injected']} | {str(row['saw']).replace('|', '/')} | {row['took_s']:.1f} | {_render_left(row)} |\n"
+        for row in rows
+    ]
+    return head + "".join(lines)
+
+
+def _render_left(row: Mapping[str, object]) -> str:
+    left = row["left"]
+    return ", ".join(map(str, left)) if isinstance(left, list) and left else "nothing"
