@@ -111,18 +111,20 @@ def parse_arguments(arguments: Sequence[str]) -> Invocation:
 
 def _parse_options(invocation: Invocation, arguments: list[str]) -> list[str]:
     """Take the options off the front of ``arguments`` and return what is left."""
-    while arguments and arguments[0].startswith("-") and arguments[0] != "-":
-        word = arguments.pop(0)
+    # Turned round, so that taking a word off costs the same however many there are.
+    left = arguments[::-1]
+    while left and left[-1].startswith("-") and left[-1] != "-":
+        word = left.pop()
         if word == "--":
             invocation.forced = True
             break
-        option, value = _split_option(word, arguments)
+        option, value = _split_option(word, left)
         _apply(invocation, option, value)
-    return arguments
+    return left[::-1]
 
 
-def _split_option(word: str, arguments: list[str]) -> tuple[Option, str | None]:
-    """Return the option in ``word`` and its argument, which may be attached or the next word."""
+def _split_option(word: str, left: list[str]) -> tuple[Option, str | None]:
+    """Return the option in ``word`` and its argument, attached or the next word, which is the last of ``left``."""
     flag, equals, attached = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
     option = _BY_FLAG.get(flag)
     if option is None or (equals and not option.metavar):
@@ -131,15 +133,15 @@ def _split_option(word: str, arguments: list[str]) -> tuple[Option, str | None]:
         return option, None
     if equals:
         return option, attached
-    if not arguments:
+    if not left:
         raise UsageError(f"option {flag} needs {option.metavar}", hint="mtr --help")
-    return option, arguments.pop(0)
+    return option, left.pop()
 
 
 def _suggest(word: str) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(word.partition("=")[0], _BY_FLAG, n=1)
+    close = get_close_matches(word.partition("=")[0][:100], _BY_FLAG, n=1)
     return f"{close[0]} is one; mtr --help lists them all" if close else "mtr --help"
 
 

@@ -14,8 +14,9 @@ import marshal
 import os
 from zlib import crc32
 
+from mtr.errors import MtrError
 from mtr.ssh.facts import Facts
-from mtr.state import ensure_state_dir, name_file, write_atomic
+from mtr.state import ensure_state_dir, name_file, read_regular, write_atomic
 from mtr.sync.delivery import Project
 from mtr.sync.manifest import MARSHAL_VERSION, read_signature, steady
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mtr.command_line import Invocation
 
 FORMAT = "route 1"
+MAX_BYTES = 64 << 20
 AMBIENT = ("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "KRB5CCNAME", "SSH_AUTH_SOCK", "DISPLAY", "USER")
 
 
@@ -61,17 +63,16 @@ class Route:
 def load_route(invocation: Invocation, environ: Mapping[str, str]) -> Route | None:
     """Return the route of the last run like this one, None if there is none that still holds."""
     identity = _identify(invocation, environ)
+    data = read_regular(_find_file(identity, environ), MAX_BYTES) or b""
+    if len(data) < 5 or crc32(data[4:]) != int.from_bytes(data[:4], "big"):
+        return None
     try:
-        with open(_find_file(identity, environ), "rb") as file:
-            data = file.read()
-        if crc32(data[4:]) != int.from_bytes(data[:4], "big"):
-            return None
         form, known, ambient, files, places, fields = marshal.loads(data[4:])
         if form != FORMAT or known != identity or not _holds(ambient, files, places, environ):
             return None
         facts, project, rest = fields
         return Route(Facts(**facts), project and Project(**project), **rest)
-    except (OSError, ValueError, EOFError, TypeError, KeyError):
+    except (OSError, ValueError, EOFError, TypeError, KeyError, AttributeError):
         return None
 
 
@@ -123,7 +124,10 @@ def save_route(
         return  # what was read of it may be another than what it is now
     inodes = [(path, read_inode(path)) for path in (*places, route.facts.socket)]
     data = marshal.dumps((FORMAT, identity, known, signatures, inodes, fields), MARSHAL_VERSION)
-    write_atomic(_find_file(identity, environ, make=True), crc32(data).to_bytes(4, "big") + data)
+    try:
+        write_atomic(_find_file(identity, environ, make=True), crc32(data).to_bytes(4, "big") + data)
+    except (OSError, MtrError):
+        pass  # A cache: the next run works it out again.
 
 
 def _identify(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, str, bool]:

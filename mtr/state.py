@@ -26,6 +26,11 @@ SOCKET_NAME_BYTES = 20
 LOCK_TIMEOUT_S = 60.0
 """Locks are held for moments, but whoever holds one can be stopped."""
 
+MAX_LOG_BYTES = 1 << 20
+
+_LOOK = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Some of these are missing on Windows."""
+
 _PLAIN_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/+-")
 
 
@@ -97,7 +102,11 @@ def note_once(environ: Mapping[str, str], words: str) -> bool:
     """Note ``words``; tell whether that is the first time on this machine. Where it cannot be noted, it always is."""
     folder = f"{ensure_state_dir(environ)}/said"
     try:
-        os.makedirs(folder, 0o700, exist_ok=True)
+        if not os.path.isdir(folder):
+            os.makedirs(folder, 0o700)
+    except OSError:
+        return True
+    try:
         path = f"{folder}/{name_file(words)}"
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -107,26 +116,54 @@ def note_once(environ: Mapping[str, str], words: str) -> bool:
     return True
 
 
+def read_regular(path: str, limit_bytes: int) -> bytes | None:
+    """Return what the file ``path`` holds, up to ``limit_bytes``; None where no file is that can be read.
+
+    What else may stand in its place (a FIFO, a directory, a device) is neither waited for nor read.
+    """
+    try:
+        descriptor = os.open(path, _LOOK)
+    except (OSError, ValueError):
+        return None
+    try:
+        found = os.fstat(descriptor)
+        return os.read(descriptor, min(found.st_size, limit_bytes)) if stat.S_ISREG(found.st_mode) else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write ``data`` to ``path`` so that a reader sees the old or the new content, never a part."""
+    """Write ``data`` to ``path`` so that a reader sees the old or the new content, never a part.
+
+    Raises:
+        MtrError: it cannot be written.
+    """
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
+    except OSError as error:
+        _drop(temporary)
+        raise MtrError(f"cannot write {path}: {error.strerror}", hint=f"ls -ld {path}") from error
     except BaseException:
-        remove_file(temporary)
+        _drop(temporary)
         raise
+
+
+def _drop(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # Why it was not written is what counts.
 
 
 def read_log(path: str) -> str:
     """Return what ssh has written to its log so far."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
+    return (read_regular(path, MAX_LOG_BYTES) or b"").decode(errors="replace")
 
 
 def remove_file(path: str) -> None:

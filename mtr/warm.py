@@ -58,8 +58,9 @@ def _run(arguments: Sequence[str]) -> int:
         return 128 + 13
     except OSError as error:
         _drop_stdout()
-        where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(render_error(MtrError(f"{where}{error.strerror or error}")))
+        name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        where, hint = (f"{name}: ", f"ls -ld {name}") if name else ("", "")
+        sys.stderr.write(render_error(MtrError(f"{where}{error.strerror or error}", hint=hint)))
         return EXIT_FAILURE
 
 

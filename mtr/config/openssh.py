@@ -25,6 +25,8 @@ SYSTEM_FILE = "/etc/ssh/ssh_config"
 MAX_INCLUDE_DEPTH = 16
 """readconf.c, READCONF_MAX_DEPTH."""
 
+MAX_BYTES = 4 << 20
+
 _LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+)(.*)")
 _WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[^\s"'\\])+""")
 _QUOTING = re.compile(r"""\\(["'\\ ])|["']""")
@@ -71,8 +73,11 @@ _FOR_ALL = ({"all"}, {"final", "all"}, {"canonical", "all"})
 def _flatten(path: str, base: str, place: _Place, depth: int) -> str:
     """Return the lines of one file without comments and quotes, and with what it includes."""
     file = _read(path)
-    if file is None or depth > MAX_INCLUDE_DEPTH:
+    if file is None:
         return ""
+    if depth > MAX_INCLUDE_DEPTH:
+        # ssh refuses it as well: files that include each other are no configuration.
+        raise ConfigError(f"{path}: more than {MAX_INCLUDE_DEPTH} files include each other", hint=f"$EDITOR {path}")
     text, in_block = "", False
     for keyword, words in _parse(file.data):
         if keyword in ("host", "match"):
@@ -184,13 +189,17 @@ def _read(path: str) -> SshConfigFile | None:
         return None
     with os.fdopen(descriptor, "rb") as stream:
         kept = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        return SshConfigFile(path, stream.read(), kept)
+        data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES:,} bytes", hint=f"ls -l {shlex.quote(path)}")
+    return SshConfigFile(path, data, kept)
 
 
 def _parse(data: bytes) -> Iterator[tuple[str, list[str]]]:
     """Return each line's keyword, in lower case, and its arguments; comments and odd lines are left out."""
-    for line in os.fsdecode(data).splitlines():
-        matched = _LINE.match(line)
+    for line in os.fsdecode(data).split("\n"):
+        # As for ssh, which reads a line as a text of C.
+        matched = _LINE.match(line.partition("\0")[0].rstrip())
         if matched is not None:
             yield matched[1].lower(), list(_split(matched[2]))
 

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from mtr.config.model import home_dir
 from mtr.errors import ProjectError
+from mtr.state import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ def _find_main_worktree(top: Path, git_dir: Path | None) -> Path | None:
     common = _read_line(git_dir / "commondir") if git_dir else None
     if git_dir is None or not common:
         return None
+    if "\0" in common:
+        return None
     shared = Path(os.path.realpath(git_dir / common))
     # A bare repository has no main worktree, whatever lies beside it.
     return shared.parent if shared.name == ".git" and shared.parent != top else None
@@ -164,8 +167,5 @@ def _refuse(root: Path, homes: tuple[Path, ...]) -> str | None:
 
 def _read_line(path: Path) -> str | None:
     """Return the first line of a small file of git's, or None if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return os.fsdecode(file.readline(65_536)).strip("\r\n")
-    except OSError:
-        return None
+    data = read_regular(str(path), 65_536)
+    return None if data is None else os.fsdecode(data.partition(b"\n")[0]).strip("\r\n")

@@ -152,7 +152,9 @@ def _ensure_bounded(file: Path, events: Iterator[Any]) -> None:
     import yaml
 
     depth = 0
-    for event in events:
+    for count, event in enumerate(events):
+        if count > 4 * MAX_NODES:
+            raise _refusal(file, event.start_mark.line, event.start_mark.column, f"more than {MAX_NODES:,} values")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -185,6 +187,9 @@ class _Reader:
         self._visited += 1
         if self._visited > MAX_NODES:
             raise build_config_error([Problem(self._at(node), path, f"more than {MAX_NODES:,} values")])
+        if len(self._open) > MAX_DEPTH:
+            # Anchors nest what is not nested in the file.
+            raise build_config_error([Problem(self._at(node), path, "nested too deep")])
         if any(node is outer for outer in self._open):
             raise build_config_error([Problem(self._at(node), path, "an anchor that contains itself")])
         self._open.append(node)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 CHUNK_BYTES = 65_536
+MAX_ANSWER_BYTES = 128 << 20
+"""A compressed list of some millions of files; nothing else that mtr asks a server for is as long."""
 
 
 class Captured:
@@ -34,6 +36,16 @@ class ProgramTimeout(MtrError):
     """A program that mtr drives did not end in time; it was killed."""
 
     code = "program-timeout"
+
+
+class TooMuchOutput(MtrError):
+    """What should have said a little goes on and on."""
+
+    code = "too-much-output"
+
+    def __init__(self, limit_bytes: int) -> None:
+        hint = "see whether an rc file there prints without end: ssh HOST true"
+        super().__init__(f"more than {limit_bytes >> 20} MiB came where mtr had asked for less", hint=hint)
 
 
 def open_input(data: bytes) -> int:
@@ -55,12 +67,19 @@ def open_input(data: bytes) -> int:
 
 
 def read_all(
-    descriptors: Sequence[int], tick_s: float | None = None, on_tick: Callable[[], None] | None = None
+    descriptors: Sequence[int],
+    tick_s: float | None = None,
+    on_tick: Callable[[], None] | None = None,
+    limit_bytes: int | None = None,
 ) -> list[bytes]:
     """Return what comes out of each of ``descriptors`` until its end, and close them.
 
-    ``on_tick`` is called whenever nothing has come for ``tick_s``.
+    ``on_tick`` is called every ``tick_s``, or up to twice as seldom, whether or not something comes.
+
+    Raises:
+        TooMuchOutput: more than ``limit_bytes`` come in all.
     """
+    size, ticked_s = 0, time.monotonic()
     found: dict[int, list[bytes]] = {descriptor: [] for descriptor in descriptors}
     poller = select.poll()
     for descriptor in descriptors:
@@ -69,11 +88,15 @@ def read_all(
     try:
         while left:
             events = poller.poll(None if tick_s is None else tick_s * 1000)
-            if not events and on_tick is not None:
+            if on_tick is not None and (not events or time.monotonic() - ticked_s > (tick_s or 0)):
                 on_tick()
+                ticked_s = time.monotonic()
             for descriptor, _ in events:
                 chunk = os.read(descriptor, CHUNK_BYTES)
                 found[descriptor].append(chunk)
+                size += len(chunk)
+                if limit_bytes is not None and size > limit_bytes:
+                    raise TooMuchOutput(limit_bytes)
                 if not chunk:
                     poller.unregister(descriptor)
                     left.discard(descriptor)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from mtr.errors import ConfigError, MissingProgram
 from mtr.ssh import options
 from mtr.ssh.known_hosts import render_name
-from mtr.state import ensure_runtime_dir, write_atomic
+from mtr.state import ensure_runtime_dir, read_regular, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,13 +87,8 @@ def ensure_config(environ: Mapping[str, str]) -> str:
     user_config = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".ssh", "config")
     path = f"{ensure_runtime_dir(environ)}/config"
     wanted = options.build_config(user_config, SYSTEM_CONFIG).encode()
-    try:
-        with open(path, "rb") as file:
-            if file.read() == wanted:
-                return path
-    except FileNotFoundError:
-        pass
-    write_atomic(path, wanted)
+    if read_regular(path, len(wanted) + 1) != wanted:
+        write_atomic(path, wanted)
     return path
 
 

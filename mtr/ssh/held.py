@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from mtr.process.piped import is_ready, read_all
+from mtr.process.piped import MAX_ANSWER_BYTES, TooMuchOutput, is_ready, read_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from mtr.ssh.outcome import Ended
     from mtr.ssh.wire import Wire
+
+MAX_LINE_BYTES = 64 << 10
 
 
 class Held:
@@ -54,6 +56,8 @@ class Held:
         for descriptor, into in ((self._out, self._read), (self._err, self._said)):
             while is_ready(descriptor, timeout_s=0) and (chunk := os.read(descriptor, 65536)):
                 into.extend(chunk)
+                if len(into) > MAX_ANSWER_BYTES:
+                    raise TooMuchOutput(MAX_ANSWER_BYTES)
 
     def read_some(self) -> bytes:
         """Return what the session has said, waiting for something; b"" at its end."""
@@ -67,8 +71,11 @@ class Held:
         return data
 
     def read_line(self) -> str:
-        """Return the next line of the session's stdout with its newline, "" at its end."""
-        while b"\n" not in self._read:
+        """Return the next line of the session's stdout with its newline, "" at its end.
+
+        What comes without a newline for too long counts as a line.
+        """
+        while b"\n" not in self._read and len(self._read) < MAX_LINE_BYTES:
             if not is_ready(self._out, timeout_s=0.5):
                 self._look()
                 continue
@@ -83,7 +90,7 @@ class Held:
     def finish(self) -> tuple[Ended, list[bytes]]:
         """Read to the end; return how the session ended, and the rest of both streams."""
         self._open = [descriptor for descriptor in self._open if descriptor == self._in]
-        streams = read_all((self._out, self._err), 0.5, self._look)
+        streams = read_all((self._out, self._err), 0.5, self._look, MAX_ANSWER_BYTES)
         return self._line.wait_for(self._session, self._started_s), [
             bytes(self._read) + streams[0],
             bytes(self._said) + streams[1],

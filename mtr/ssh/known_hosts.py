@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from mtr.state import read_regular
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,7 @@ def find_keys(files: Iterable[str], name: str) -> list[KnownKey]:
     """Return every line about ``name`` in ``files``, in order; what cannot be read says nothing."""
     found = []
     for file in files:
-        try:
-            with open(file, encoding="utf-8", errors="replace") as stream:
-                lines = stream.readlines()
-        except OSError:
-            continue
+        lines = (read_regular(file, MAX_BYTES) or b"").decode(errors="replace").split("\n")
         found += [key for number, line in enumerate(lines, 1) if (key := _parse(file, number, line, name))]
     return found
 

@@ -18,14 +18,14 @@ import os
 import signal
 import stat
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from mtr.errors import ConnectionTimeout, LockTimeout, MtrError
 from mtr.ssh import options
 from mtr.ssh.control import ask_alive, ask_to_stop
 from mtr.ssh.diagnosis import build_connect_error, drop_noise
 from mtr.ssh.login import run_login
-from mtr.state import LOCK_TIMEOUT_S, hold_lock, read_log, remove_file, write_atomic
+from mtr.state import LOCK_TIMEOUT_S, hold_lock, read_log, read_regular, remove_file, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ CHECK_TIMEOUT_S = 5.0
 
 
 DIAGNOSIS_TIMEOUT_S = 20.0
+MAX_RECORD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,11 @@ def build_socket_path(runtime_dir: str, key: str, slot: int) -> str:
 def load_record(socket: str) -> MasterRecord | None:
     """Return the record beside ``socket``; None when there is none, or none that can be read."""
     try:
-        with open(f"{socket}.json", encoding="utf-8") as file:
-            return MasterRecord(**json.load(file))
-    except (FileNotFoundError, ValueError, TypeError):
+        record = MasterRecord(**json.loads(read_regular(f"{socket}.json", MAX_RECORD_BYTES) or b""))
+    except (ValueError, TypeError, RecursionError):
         return None
+    is_whole = all(type(getattr(record, field.name)).__name__ == field.type for field in fields(record))
+    return record if is_whole and 1 < record.pid < 1 << 31 else None
 
 
 def write_record(socket: str, record: MasterRecord) -> None:

@@ -10,6 +10,7 @@ Source: PROTOCOL.mux of OpenSSH, version 4 (OpenSSH 5.6 and newer). Builtin modu
 from __future__ import annotations
 
 import _socket
+from struct import error as StructError  # noqa: N812
 from struct import pack, unpack_from
 
 from mtr.ssh.outcome import Ended, Outcome
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 VERSION = 4
 ASK_TIMEOUT_S = 5.0
+MAX_MESSAGE_BYTES = 256 << 10
+"""OpenSSH takes and sends no longer ones (mux.c); what says it does is no master."""
 
 HELLO = 0x00000001
 NEW_SESSION = 0x10000002
@@ -128,10 +131,21 @@ class Session:
         self._buffer += data
         while len(self._buffer) >= 4:
             end = 4 + unpack_from(">I", self._buffer)[0]
+            if end > MAX_MESSAGE_BYTES:
+                self._give_up("what answers there does not speak the multiplexing protocol")
+                return
             if len(self._buffer) < end:
                 return
-            self._read_message(self._buffer[4:end])
+            try:
+                self._read_message(self._buffer[4:end])
+            except StructError:
+                self._give_up("a message of the master is cut")
+                return
             self._buffer = self._buffer[end:]
+
+    def _give_up(self, words: str) -> None:
+        self._words, self._buffer = words, b""
+        self.close()
 
     def _read_message(self, message: bytes) -> None:
         kind = unpack_from(">I", message)[0]

@@ -394,6 +394,8 @@ def parse_reply(packet: bytes) -> Reply:
 
 def _take_string(packet: bytes, offset: int) -> tuple[bytes, int]:
     end = offset + 4 + unpack_from(">I", packet, offset)[0]
+    if end > len(packet):
+        raise StructError("a string is cut")
     return packet[offset + 4 : end], end
 
 

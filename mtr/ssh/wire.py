@@ -15,7 +15,7 @@ import os
 import time
 
 from mtr.errors import ConnectionLost
-from mtr.process.piped import Captured, open_input, read_all
+from mtr.process.piped import MAX_ANSWER_BYTES, Captured, open_input, read_all
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 from mtr.ssh.mux import Session
@@ -222,12 +222,16 @@ class Wire:
             waited_s = time.monotonic() - started_s
             self.look_after(session, waited_s)
             if timeout_s is not None and waited_s > timeout_s:
-                session.close()
                 raise ConnectionLost(
                     f"{self.label} did not answer within {timeout_s:g} s", hint=f"mtr down -s {self.server_name}"
                 )
 
-        streams = read_all((out, err), 0.5, look)
+        try:
+            # With a timeout it is mtr that asks; without, a caller who wants it all.
+            streams = read_all((out, err), 0.5, look, None if timeout_s is None else MAX_ANSWER_BYTES)
+        except BaseException:
+            session.close()
+            raise
         return self.wait_for(session, started_s), streams
 
     def try_script(self, name: str, arguments: Sequence[str], *, timeout_s: float) -> bool:

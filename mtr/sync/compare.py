@@ -7,6 +7,7 @@ is adopted into the record of what this client has put there. What only the serv
 
 from __future__ import annotations
 
+import re
 import stat
 import zlib
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from mtr.sync.manifest import Tree
     from mtr.sync.plan import Entry
     from mtr.sync.seed import Identity
+
+
+MAX_LISTING_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def finish_listing(delivery: Delivery, held: Held) -> Listing | None:
     if ended.status != 0 or not ended.arrived:
         words = stderr.decode(errors="replace")
         raise build_prepare_error(ended.status, delivery.line.label, delivery.project.remote_dir, words)
-    return parse_listing(stdout)
+    return parse_listing(stdout, delivery.line.server_name)
 
 
 def load_listing(delivery: Delivery, known: Iterable[str] = (), *, how: str = "") -> Listing:
@@ -96,10 +100,10 @@ def load_listing(delivery: Delivery, known: Iterable[str] = (), *, how: str = ""
     if found.status != 0:
         text = found.stderr.decode(errors="replace")
         raise build_prepare_error(found.status, delivery.line.label, delivery.project.remote_dir, text)
-    return parse_listing(found.stdout)
+    return parse_listing(found.stdout, delivery.line.server_name)
 
 
-def parse_listing(output: bytes) -> Listing:
+def parse_listing(output: bytes, server: str = "") -> Listing:
     """Return the listing in what ``list.sh`` prints, found among whatever rc files print.
 
     Raises:
@@ -107,16 +111,28 @@ def parse_listing(output: bytes) -> Listing:
     """
     head, is_listed, packed = output.partition(b"mtr-list\n")
     words = [line.split() for line in head.splitlines() if line.startswith(b"mtr-")]
-    facts = {line[0]: line[-1].decode() for line in words}
-    if b"mtr-token" not in facts:
-        raise SyncError("the server did not say what its tree is", detail=output[:500].decode(errors="replace"))
+    facts = {line[0]: line[-1].decode(errors="replace") for line in words}
+    # It goes back to the server as a word of a list, and into the name of a file.
+    if not re.fullmatch(r"[A-Za-z0-9]{1,64}", facts.get(b"mtr-token", "")):
+        hint = f"see what the rc files there print: mtr -s {server} --no-sync true" if server else "run it again"
+        detail = output[:500].decode(errors="replace")
+        raise SyncError("the server did not say what its tree is", detail=detail, hint=hint)
     try:
-        paths = _parse_paths(zlib.decompress(packed, wbits=31)) if is_listed else None
-    except zlib.error as error:
+        paths = _parse_paths(_unpack(packed)) if is_listed else None
+    except (zlib.error, ValueError, IndexError) as error:
         raise SyncError("the server's list of files is cut", hint="run it again") from error
     if b"mtr-unlisted" in facts:
         paths = {}  # a bare server: everything is brought, and what stands there is kept
     return Listing(facts[b"mtr-token"], paths, b"mtr-record" in facts)
+
+
+def _unpack(packed: bytes) -> bytes:
+    """Return the list, which must not grow without bounds: a gigabyte is ten million files."""
+    unpacker = zlib.decompressobj(wbits=31)
+    text = unpacker.decompress(packed, MAX_LISTING_BYTES)
+    if unpacker.unconsumed_tail:
+        raise SyncError("the server's list of files is too long", hint="choose another `remote_dir`")
+    return text
 
 
 def _parse_paths(text: bytes) -> dict[bytes, Remote]:

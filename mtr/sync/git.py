@@ -179,8 +179,10 @@ def find_rule_files(tree: WorkTree) -> tuple[list[str], list[str]]:
     found += ["../" * level + ".gitignore" for level in range(1, levels + 1)]
     indexes = []
     if not tree.git_dir:
-        named = _run_git(["rev-parse", "--git-path", "info/exclude", "--git-path", "index"], tree.directory).stdout
-        exclude, index = (os.fsdecode(path) for path in named.split(b"\n")[:2])
+        named = _run_git(["rev-parse", "--git-path", "info/exclude", "--git-path", "index"], tree.directory)
+        if named.status or named.stdout.count(b"\n") < 2:
+            raise GitFailed(_first_words(named))
+        exclude, index = (os.fsdecode(path) for path in named.stdout.split(b"\n")[:2])
         found.append(exclude)
         indexes.append(index)
     directory = os.fsdecode(tree.directory)
@@ -322,5 +324,7 @@ def find_ignore_lines(tree: WorkTree, paths: Iterable[bytes]) -> list[tuple[byte
     top = tree.directory.rstrip(b"/")
     for _ in filter(None, tree.prefix.split(b"/")):
         top = os.path.dirname(top)
+    if len(fields) % 4 or not all(line.isdigit() or not line for line in fields[1::4]):
+        raise GitFailed("git check-ignore answers something else than it was asked")
     records = zip(fields[::4], fields[1::4], fields[2::4], strict=True)
     return [(os.path.join(top, file), int(line), text) if file else None for file, line, text in records]

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mtr.ssh.outcome import Ended
 
 
+MAX_NOISE = 16 << 20
+"""Characters that rc files may print before the session says that it is ready."""
+
+
 def push_while_locked(delivery: Delivery, push: Push, how: str, first: bytes, bring: Callable[[str], None]) -> None:
     """Bring ``push``: ``how`` and ``first`` are what ``apply.sh`` takes; ``bring`` gets its directory, and brings.
 
@@ -52,8 +56,11 @@ def _carry(held: Held, first: bytes, bring: Callable[[str], None]) -> tuple[Ende
         held.write(first)
     except BrokenPipeError:
         pass  # Its status and words say why.
-    said = held.read_line()
+    said, passed = held.read_line(), 0
     while said and not said.startswith("mtr-"):
+        passed += len(said)
+        if passed > MAX_NOISE:
+            raise SyncError("the server prints something else without end", hint="look at the rc files there")
         said = held.read_line()
     is_ready = said.startswith("mtr-ready ")
     if is_ready:

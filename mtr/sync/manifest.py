@@ -21,7 +21,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 from zlib import crc32
 
 from mtr.errors import ProjectError
-from mtr.state import ensure_state_dir, hold_lock, name_file, remove_file, write_atomic
+from mtr.state import ensure_state_dir, hold_lock, name_file, read_regular, remove_file, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     Signature = tuple[int, int, int] | None
 
 FORMAT = 1
+MAX_BYTES = 1 << 30
+"""Some ten million files."""
+
 MARSHAL_VERSION = 4
 """What every supported Python reads and writes."""
 
@@ -87,10 +90,20 @@ class Tree:
 
     @classmethod
     def from_tuple(cls, fields: tuple[object, ...]) -> Tree:
-        """Return the tree of :meth:`to_tuple`."""
+        """Return the tree of :meth:`to_tuple`.
+
+        Raises:
+            ValueError, TypeError: they are not of a tree.
+        """
         tree = cls()
         for name, value in zip(cls.__slots__, fields, strict=True):
+            if not isinstance(value, type(getattr(tree, name))):
+                raise TypeError(f"{name} is of another kind")
             setattr(tree, name, value)
+        for columns in (("ctimes", "inodes", "sizes"), ("folder_ctimes", "folder_inodes")):
+            rows = tree.paths if columns[0] == "ctimes" else tree.folders
+            if any(len(getattr(tree, name)) != len(rows) for name in columns):
+                raise ValueError("its columns are not of one length")
         return tree
 
     def compare(self) -> Changes:
@@ -288,20 +301,24 @@ class Manifest:
     def load(self) -> None:
         """Read what is on disk; what cannot be read counts as no manifest."""
         self._reset()
-        state = _read(self.file)
-        if state is None:
-            return
         try:
-            self.token, self.tree = state[0], Tree.from_tuple(state[1])
-        except ValueError:
-            return  # of another version of mtr
+            token, fields = read_value(self.file) or ()
+            self.token, self.tree = _ensure_text(token), Tree.from_tuple(fields)
+        except (TypeError, ValueError):
+            return  # none, or of another version of mtr
         self._bases = [self.token]
-        pending = _read(f"{self.file}.pending")
+        pending = self._read_pending()
         if pending is not None and self.token in pending[0]:
             self._pending = pending
             _, tokens, self.runs, self.uncertain = pending
             self._bases += [token for token in tokens if token != self.token]
         self.tokens = list(self._bases)
+
+    def _read_pending(self) -> tuple[Any, ...] | None:
+        """Return what pushes may have come to be: the tokens below them, all tokens, runs and paths."""
+        found = read_value(f"{self.file}.pending") or ()
+        is_whole = len(found) == 4 and all(isinstance(part, list) for part in found) and found[1]
+        return found if is_whole else None
 
     def begin(self, new: str, run_id: str, paths: Iterable[bytes]) -> bool:
         """Store, before a push, that it may come to be; tell whether the manifest is still the one that was loaded."""
@@ -313,7 +330,7 @@ class Manifest:
             runs, uncertain = [*self.runs, run_id], sorted({*self.uncertain, *paths})
             tokens = list(dict.fromkeys([*self._bases, *self.tokens, new]))
             self._pending = ([*self._bases], tokens, runs, uncertain)
-            _write(f"{self.file}.pending", self._pending)
+            write_value(f"{self.file}.pending", self._pending)
         return True
 
     def keep(self, tree: Tree) -> None:
@@ -322,7 +339,7 @@ class Manifest:
             before = Manifest(self.file)
             before.load()
             if before.token == self.token:
-                _write(self.file, (self.token, tree.to_tuple()))
+                write_value(self.file, (self.token, tree.to_tuple()))
 
     def confirm(self, tree: Tree, new: str) -> None:
         """Store that the server has ``tree`` under the token ``new``, unless a later push is already confirmed."""
@@ -331,12 +348,12 @@ class Manifest:
             before.load()
             if before.token and before.token not in self._bases:
                 return
-            _write(self.file, (new, tree.to_tuple()))
-            pending = _read(f"{self.file}.pending")
+            write_value(self.file, (new, tree.to_tuple()))
+            pending = self._read_pending()
             last = self._pending[1][-1] if self._pending is not None else new
             if pending is not None and pending[1][-1] != last:
                 # Somebody's later push builds on this one.
-                _write(f"{self.file}.pending", ([*pending[0], new], *pending[1:]))
+                write_value(f"{self.file}.pending", ([*pending[0], new], *pending[1:]))
             else:
                 remove_file(f"{self.file}.pending")
         self.token, self.tree = new, tree
@@ -355,21 +372,25 @@ def find_manifest(root: str, address: str, remote_dir: str, environ: Mapping[str
     return manifest
 
 
-def _read(file: str) -> tuple[Any, ...] | None:
-    try:
-        with open(file, "rb") as stream:
-            data = stream.read()
-    except FileNotFoundError:
-        return None
+def read_value(file: str) -> tuple[Any, ...] | None:
+    """Return what :func:`write_value` has stored in ``file``; None where that is not there whole."""
+    data = read_regular(file, MAX_BYTES) or b""
     if data[:4] != b"mtr%d" % FORMAT or crc32(data[8:]) != int.from_bytes(data[4:8], "big"):
         return None
     try:
-        found: tuple[Any, ...] = marshal.loads(data[8:])
+        found: object = marshal.loads(data[8:])
     except (ValueError, EOFError, TypeError):
         return None
-    return found
+    return found if isinstance(found, tuple) else None
 
 
-def _write(file: str, value: Any) -> None:
+def _ensure_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a token is text")
+    return value
+
+
+def write_value(file: str, value: Any) -> None:
+    """Store ``value``, of builtin types, in ``file``: a mark of the format, a checksum, and marshal's bytes."""
     data = marshal.dumps(value, MARSHAL_VERSION)
     write_atomic(file, b"mtr%d" % FORMAT + crc32(data).to_bytes(4, "big") + data)

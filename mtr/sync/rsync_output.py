@@ -24,13 +24,18 @@ TRANSFER_FORMAT = "mtr:%b:%l:%n"
 
 BIGGEST_KEPT = 5
 DETAIL_LINES = 12
+MAX_LINE_BYTES = 64 << 10
+"""A name on one line, each byte of it escaped, and more."""
+
+MAX_LINES = 1000
+MAX_ERROR_BYTES = 1 << 20
 
 _BREAK = re.compile(rb"[\r\n]")
-_TRANSFER = re.compile(rb"mtr:([\d,.]+):([\d,.]+):(.*)", re.DOTALL)
-_PROGRESS = re.compile(rb"\s*([\d,.]+)\s+(\d+)%\s+(\S+/s)\s")
-_ESCAPED_BYTE = re.compile(rb"\\#([0-7]{3})")
-_FILES_SENT = re.compile(r"^Number of (?:regular )?files transferred: ([\d,.]+)", re.MULTILINE)
-_BYTES_SENT = re.compile(r"^Total bytes sent: ([\d,.]+)", re.MULTILINE)
+_TRANSFER = re.compile(rb"mtr:(\d[\d,.]{0,40}):(\d[\d,.]{0,40}):(.*)", re.DOTALL)
+_PROGRESS = re.compile(rb"\s{0,100}(\d[\d,.]{0,40})\s{1,100}(\d{1,9})%\s{1,100}(\S{1,40}/s)\s")
+_ESCAPED_BYTE = re.compile(rb"\\#([0-3][0-7]{2})")
+_FILES_SENT = re.compile(r"^Number of (?:regular )?files transferred: (\d[\d,.]{0,40})", re.MULTILINE)
+_BYTES_SENT = re.compile(r"^Total bytes sent: (\d[\d,.]{0,40})", re.MULTILINE)
 
 _NO_RSYNC = re.compile(
     r"\brsync: (?:command |Command )?not found"  # bash, dash, ksh, tcsh, busybox
@@ -99,18 +104,19 @@ class OutputReader:
         self._rest = b""
         self._lines: list[bytes] = []
         self._errors = bytearray()
-        self._biggest: list[tuple[int, bytes, Transfer]] = []
+        self._biggest: list[tuple[int, int, Transfer]] = []
         self.files_sent = 0
 
     def feed(self, chunk: bytes) -> None:
         """Take a chunk of stdout."""
-        *lines, self._rest = _BREAK.split(self._rest + chunk)
+        *lines, rest = _BREAK.split(self._rest + chunk)
         for line in lines:
             self._take(line)
+        self._rest = rest[:MAX_LINE_BYTES]
 
     def feed_error(self, chunk: bytes) -> None:
         """Take a chunk of stderr."""
-        self._errors += chunk
+        self._errors += chunk[: max(0, MAX_ERROR_BYTES - len(self._errors))]
 
     @property
     def errors(self) -> str:
@@ -138,10 +144,13 @@ class OutputReader:
                 self._on_progress(progress)
         elif not line.startswith(b"mtr:"):
             self._lines.append(line)
+            # The statistics come last.
+            del self._lines[:-MAX_LINES]
 
     def _keep(self, transfer: Transfer) -> None:
         self.files_sent += 1
-        heapq.heappush(self._biggest, (transfer.bytes_sent, transfer.path, transfer))
+        # The number keeps the same path with the same size apart: transfers have no order.
+        heapq.heappush(self._biggest, (transfer.bytes_sent, self.files_sent, transfer))
         if len(self._biggest) > BIGGEST_KEPT:
             heapq.heappop(self._biggest)
 
@@ -206,7 +215,9 @@ def _explain_connection(status: int, stderr: str, server: str, detail: str) -> M
             detail=detail,
             hint=f"mtr -s {server} sync",
         )
-    ending = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"failed with status {status}"
+    known = {number.value: number.name for number in signal.Signals}
+    killed_by = known.get(-status, f"signal {-status}")
+    ending = f"was killed by {killed_by}" if status < 0 else f"failed with status {status}"
     return SyncError(f"rsync to {server} {ending}", detail=detail, hint=f"mtr down -s {server}; mtr sync -s {server}")
 
 

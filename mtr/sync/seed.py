@@ -7,8 +7,8 @@ on its own: see ``seed.sh``. The full comparison that follows brings the rest.
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
-import marshal
 import os
 import zlib
 from dataclasses import astuple, dataclass
@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtr.ssh.gate import new_run_id
-from mtr.state import write_atomic
 from mtr.sync import git
-from mtr.sync.manifest import Manifest
+from mtr.sync.manifest import Manifest, read_value, write_value
 from mtr.sync.plan import render_calls
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def identify(delivery: Delivery) -> Identity:
 
 def save_identity(manifest: Manifest, identity: Identity) -> None:
     """Store ``identity`` beside its manifest, for worktrees to come."""
-    write_atomic(f"{manifest.file}.id", marshal.dumps(astuple(identity)))
+    write_value(f"{manifest.file}.id", astuple(identity))
 
 
 def find_sibling(manifest: Manifest, identity: Identity) -> tuple[Identity, Manifest] | None:
@@ -83,15 +82,18 @@ def find_rivals(manifest: Manifest, identity: Identity) -> list[str]:
 
 
 def _load(file: Path) -> Identity | None:
-    try:
-        return Identity(*marshal.loads(file.read_bytes()))
-    except (OSError, ValueError, EOFError, TypeError):
-        return None
+    fields = read_value(str(file)) or ()
+    is_whole = len(fields) == 5 and all(isinstance(field, str) for field in fields)
+    return Identity(*fields) if is_whole else None
 
 
 def _list_identities(folder: Path) -> list[Path]:
-    files = [file for file in folder.glob("*.id") if file.with_suffix("").exists()]
-    return sorted(files, key=lambda file: file.with_suffix("").stat().st_mtime_ns, reverse=True)
+    """Return the files of identities beside a manifest, those of the latest first."""
+    found = []
+    for file in folder.glob("*.id"):
+        with contextlib.suppress(OSError):
+            found.append((file.with_suffix("").stat().st_mtime_ns, file))
+    return [file for _, file in sorted(found, reverse=True)]
 
 
 def find_same(entries: Iterable[Entry], sibling: Identity, manifest: Manifest) -> Iterator[bytes]:
@@ -137,5 +139,7 @@ def seed(delivery: Delivery, entries: Iterable[Entry]) -> frozenset[bytes]:
     seeded = done.stdout.partition(b"mtr-seeded ")[2].split()
     if done.status != 0 or not seeded:
         return frozenset()
-    delivery.line.says(f"{seeded[0].decode()} files taken over on {delivery.line.server_name} from {sibling[0].root}")
+    delivery.line.says(
+        f"{seeded[0].decode(errors='replace')} files taken over on {delivery.line.server_name} from {sibling[0].root}"
+    )
     return paths

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Counts = Callable[[int], None]
 
 NS_PER_S = 1_000_000_000
+MAX_PATH_BYTES = 1 << 16
+"""Longer than a path of any system: a server that lists ever deeper directories never ends."""
 
 
 def upload(session: Sftp, top: bytes, entry: Entry, place: bytes, sent: Callable[[bytes], None], count: Counts) -> Task:
@@ -123,8 +125,10 @@ def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]]) 
         if reply.status == sftp.EOF:
             break
         sftp.check(place, [reply])
+        if not reply.names:
+            raise SyncError(f"the server does not list {place.decode(errors='replace')} to its end")
         for name, look in reply.names:
-            if not name or b"/" in name or b"\0" in name:
+            if not name or b"/" in name or b"\0" in name or len(folder) > MAX_PATH_BYTES:
                 # Below that directory only: a server must not choose where else a download writes.
                 raise SyncError(f"the server lists an impossible name in {place.decode(errors='replace')}: {name!r}")
             if name not in seen:
@@ -138,8 +142,10 @@ def download(session: Sftp, place: bytes, look: Attributes, target: bytes, count
     if look.mode is not None and stat.S_ISLNK(look.mode):
         reply = (yield [sftp.read_link(place)])[0]
         sftp.check(place, [reply])
-        if reply.names:
-            _replace_by_link(target, reply.names[0][0])
+        leads_to = reply.names[0][0] if reply.names else b""
+        if not leads_to or b"\0" in leads_to:
+            raise SyncError(f"the server does not say where {place.decode(errors='replace')} leads")
+        _replace_by_link(target, leads_to)
         return
     opened = yield [sftp.open_file(place, sftp.READ)]
     if opened[0].status == sftp.NO_SUCH_FILE:

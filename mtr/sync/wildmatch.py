@@ -51,14 +51,25 @@ def split_parts(glob: bytes) -> tuple[bytes, ...]:
             parts.append(glob[start:at])
             start = end
         at = end
-    return tuple(DIRECTORIES if _is_directories(part) else part for part in [*parts, glob[start:]])
+    found = [DIRECTORIES if _is_directories(part) else part for part in [*parts, glob[start:]]]
+    # Any number of directories, twice in a row, is the same as once.
+    return tuple(part for at, part in enumerate(found) if found[at : at + 2] != [DIRECTORIES] * 2)
 
 
 @lru_cache(maxsize=4096)
 def compile_part(part: bytes) -> re.Pattern[bytes]:
-    """Return a regular expression for ``part``, to be tried with ``fullmatch`` on one name."""
+    """Return a regular expression for ``part``, to be tried with ``fullmatch`` on one name.
+
+    What stands between two stars is tried at the first place where it fits and at no other: that finds every match,
+    since each token takes one byte, and many stars do not multiply the time.
+    """
     try:
-        return re.compile(b"".join(_translate(part)), re.DOTALL)
+        first, *others = _translate(part)
+        if not others:
+            return re.compile(first, re.DOTALL)
+        *middle, last = others
+        pieces = [rb"(?>[^/]*?" + piece + b")" for piece in middle if piece]
+        return re.compile(first + b"".join(pieces) + b"[^/]*" + last, re.DOTALL)
     except _Malformed:
         return _NEVER
 
@@ -79,12 +90,14 @@ def _skip_token(glob: bytes, at: int) -> int:
 
 
 def _translate(part: bytes) -> list[bytes]:
-    pieces, at = [], 0
+    """Return what stands before, between and behind the stars of ``part``, as regular expressions."""
+    chunks, pieces, at = list[bytes](), list[bytes](), 0
     while at < len(part):
         token = part[at : at + 1]
         end = at + 1
         if token == b"*":
-            pieces.append(rb"[^/]*")
+            chunks.append(b"".join(pieces))
+            pieces = []
         elif token == b"?":
             pieces.append(rb"[^/]")
         elif token == b"[":
@@ -94,7 +107,7 @@ def _translate(part: bytes) -> list[bytes]:
             literal, end = _parse_literal(part, at)
             pieces.append(re.escape(bytes([literal])))
         at = end
-    return pieces
+    return [*chunks, b"".join(pieces)]
 
 
 def _render_set(members: frozenset[int]) -> bytes:

@@ -27,7 +27,7 @@ from mtr.ssh.fallback.login import Login
 from mtr.ssh.fallback.resolve import resolve_place
 from mtr.ssh.fallback.terminal import read_size
 from mtr.ssh.sessions import parse_probe
-from mtr.state import ensure_state_dir, name_file, write_atomic
+from mtr.state import MAX_LOG_BYTES, ensure_state_dir, name_file, read_regular, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,9 +82,10 @@ class FallbackConnection(BaseConnection):
         """Learn what the server takes; what was learnt on an earlier day still holds."""
         file = f"{ensure_state_dir(self.environ)}/servers/{name_file(self.facts.address)}.json"
         try:
-            with open(file, encoding="utf-8") as stream:
-                found = json.load(stream)
-        except (OSError, ValueError):
+            found = json.loads(read_regular(file, MAX_LOG_BYTES) or b"")
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
             found = self._probe()
             os.makedirs(os.path.dirname(file), 0o700, exist_ok=True)
             write_atomic(file, json.dumps(found).encode())

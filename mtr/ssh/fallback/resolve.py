@@ -46,6 +46,7 @@ _HARMLESS = frozenset(
 
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 MAX_JUMPS = 8
+MAX_TIME_S = 10 * 365 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,14 @@ def resolve_place(server: Server, destination: str, environ: Mapping[str, str]) 
     if server.password or server.password_env or server.password_command:
         explicit.setdefault("preferredauthentications", "password,keyboard-interactive")
     text = read_flat(environ)
-    return _resolve(destination, explicit, text, environ, 0)
+    try:
+        return _resolve(destination, explicit, text, environ, 0)
+    except (ValueError, OverflowError, KeyError) as error:
+        # A port that is no number, a quote without its end, a user without a name.
+        hint = "correct ~/.ssh/config, or install the OpenSSH client, which names the line"
+        raise ConfigError(
+            f"what is set for {server.name} in ~/.ssh/config has no meaning: {error}", hint=hint
+        ) from error
 
 
 def _resolve(destination: str, explicit: Mapping[str, str], text: str, environ: Mapping[str, str], depth: int) -> Place:
@@ -193,7 +201,7 @@ def parse_time(text: str) -> float:
     parts = re.findall(r"([0-9]+)([smhdw]?)", text.lower())
     if "".join(map("".join, parts)) != text.lower():
         raise ConfigError(f"{text}: is not a time as ssh_config writes it", hint="e.g. 30, or 1m")
-    return float(sum(int(number) * units[unit] for number, unit in parts))
+    return float(min(sum(int(number) * units[unit] for number, unit in parts), MAX_TIME_S))
 
 
 def _expand(path: str, *, home: str, tokens: Mapping[str, str]) -> str:

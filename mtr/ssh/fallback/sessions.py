@@ -20,7 +20,7 @@ from mtr.ssh.login import OPEN_TIMEOUT_S
 from mtr.ssh.options import SshClient
 from mtr.ssh.questions import Answers, Asked
 from mtr.ssh.sessions import Sessions
-from mtr.state import ensure_runtime_dir, note_once, read_log, remove_file, write_atomic
+from mtr.state import MAX_LOG_BYTES, ensure_runtime_dir, note_once, read_log, read_regular, remove_file, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,10 +112,12 @@ class FallbackSessions(Sessions):
 
 
 def _read_result(socket: str) -> dict[str, Any] | None:
+    data = read_regular(f"{socket}.result", MAX_LOG_BYTES)
     try:
-        with open(f"{socket}.result", encoding="utf-8") as file:
-            found: dict[str, Any] = json.load(file)
-    except FileNotFoundError:
+        found: dict[str, Any] | None = None if data is None else json.loads(data)
+    except ValueError as error:
+        raise ConnectError(f"{socket}.result is not what a login leaves there", hint="run it again") from error
+    if found is None:
         return None
     remove_file(f"{socket}.result")
     remove_file(f"{socket}.job")
