@@ -1,0 +1,20 @@
+"""How long the fuzz tests look: a few examples by default, as many as ``MTR_FUZZ_EXAMPLES`` says in a long run."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+
+EXAMPLES = int(os.environ.get("MTR_FUZZ_EXAMPLES") or 40)
+
+_slow_is_fine = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large)
+settings.register_profile("fuzz", max_examples=EXAMPLES, deadline=None, suppress_health_check=_slow_is_fine)
+settings.register_profile(
+    "fuzz-programs",
+    max_examples=max(1, EXAMPLES // 10),
+    deadline=None,
+    suppress_health_check=_slow_is_fine,
+    # Each example is a run of the whole program: there is no time for making a failing one small.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
