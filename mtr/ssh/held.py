@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from mtr.errors import ConnectionLost
 from mtr.process.piped import MAX_ANSWER_BYTES, TooMuchOutput, is_ready, read_all
 
 TYPE_CHECKING = False
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 64 << 10
 
+SILENCE_S = 600.0
+"""The longest that a server may work without a word; a line that is dead is noticed long before, by its keepalive."""
+
 
 class Held:
     """A session that mtr feeds and reads while it goes on."""
 
     def __init__(self, line: Wire, command: str, *, subsystem: bool = False) -> None:
         self._line = line
-        self._started_s = time.monotonic()
+        self._started_s = self._moved_s = time.monotonic()
         (source, self._in), (self._out, out_end), (self._err, err_end) = os.pipe(), os.pipe(), os.pipe()
         self._session = line.open_session(command, (source, out_end, err_end), subsystem=subsystem)
         for descriptor in (source, out_end, err_end):
@@ -45,6 +49,7 @@ class Held:
         while data:
             try:
                 data = data[os.write(self._in, data) :]
+                self._moved_s = time.monotonic()
             except BlockingIOError:
                 # The far side may wait as well, for somebody to read what it says.
                 self._drain()
@@ -65,6 +70,7 @@ class Held:
             if not is_ready(self._out, timeout_s=0.5):
                 self._look()
                 continue
+            self._moved_s = time.monotonic()
             return os.read(self._out, 1 << 18)
         data = bytes(self._read)
         self._read.clear()
@@ -79,6 +85,7 @@ class Held:
             if not is_ready(self._out, timeout_s=0.5):
                 self._look()
                 continue
+            self._moved_s = time.monotonic()
             chunk = os.read(self._out, 4096)
             if not chunk:
                 return ""
@@ -97,7 +104,11 @@ class Held:
         ]
 
     def _look(self) -> None:
-        self._line.look_after(self._session, time.monotonic() - self._started_s)
+        now_s = time.monotonic()
+        self._line.look_after(self._session, now_s - self._started_s)
+        if now_s - self._moved_s > SILENCE_S:
+            hint = f"mtr down {self._line.server_name}, and run it again"
+            raise ConnectionLost(f"{self._line.label} has said nothing for {SILENCE_S:g} s", hint=hint)
 
     def _close(self, descriptor: int) -> None:
         if descriptor in self._open:

@@ -118,25 +118,10 @@ def ask_person(question: str) -> str:
     return getpass(f"{question.strip()} ")
 
 
-def _collect(runtime_dir: str) -> None:
-    """Remove the places of logins whose mtr was killed."""
-    for name in os.listdir(runtime_dir):
-        pid = name.split(".")[1] if name.startswith("ask.") else ""
-        if not pid.isdigit():
-            continue
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            shutil.rmtree(f"{runtime_dir}/{name}", ignore_errors=True)
-        except PermissionError:
-            pass  # Somebody else's by now; the next look may tell.
-
-
 class Asked:
     """The place where ssh's questions arrive; a context manager. ``environ`` are the variables that lead ssh there."""
 
     def __init__(self, runtime_dir: str, answers: Answers) -> None:
-        _collect(runtime_dir)
         self._dir = f"{runtime_dir}/ask.{os.getpid()}.{os.urandom(8).hex()}"
         self._program = f"{self._dir}/askpass.sh"
         self._answers = answers

@@ -16,6 +16,7 @@ from mtr.errors import ConnectError, LoginShellBroken
 from mtr.ssh import master, options
 from mtr.ssh.facts import Facts
 from mtr.ssh.known_hosts import find_keys
+from mtr.ssh.leftovers import collect_files
 from mtr.ssh.line import Line
 from mtr.ssh.login import choose_helper
 from mtr.ssh.outcome import Ended, Outcome
@@ -106,6 +107,7 @@ class Sessions:
             )
 
     def _open(self) -> None:
+        collect_files(self._environ)
         wait_s = None if self._may_prompt else LOCK_TIMEOUT_S
         master.ensure_master(self.endpoint, self.socket, start=self._start, learn=self._learn, timeout_s=wait_s)
 

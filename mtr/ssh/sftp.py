@@ -19,7 +19,7 @@ from mtr.errors import MtrError
 from mtr.ssh.outcome import Ended, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mtr.ssh.held import Held
     from mtr.ssh.wire import Wire
@@ -84,8 +84,8 @@ class SftpLost(MtrError):
 
     code = "sftp-lost"
 
-    def __init__(self, message: str, *, detail: str = "", ended: Ended | None = None) -> None:
-        super().__init__(message, detail=detail)
+    def __init__(self, message: str, *, detail: str = "", ended: Ended | None = None, hint: str = "") -> None:
+        super().__init__(message, detail=detail, hint=hint)
         self.ended = ended
 
 
@@ -221,6 +221,7 @@ class Sftp:
         self._number = 0
         self._out = bytearray()
         self._in = bytearray()
+        self._has_begun = False
         self._waiting: dict[int, tuple[_Running, int]] = {}
         self._running = 0
         self.vanished: list[bytes] = []
@@ -233,6 +234,7 @@ class Sftp:
             held.close()
             raise
         self.can_replace = b"posix-rename@openssh.com" in packet
+        self._has_begun = True
 
     def __enter__(self) -> Sftp:
         return self
@@ -247,7 +249,16 @@ class Sftp:
             SftpError: what a task raises.
             SftpLost: the session ended.
         """
-        source, ready = iter(tasks), deque[_Running]()
+        ready = deque[_Running]()
+        try:
+            self._run(iter(tasks), ready)
+        except BaseException:
+            # What a task has begun here it takes back now, and not when somebody collects it.
+            for running in {id(r): r for r in (*ready, *(r for r, _ in self._waiting.values()))}.values():
+                running.task.close()
+            raise
+
+    def _run(self, source: Iterator[Task], ready: deque[_Running]) -> None:
         exhausted = False
         while True:
             while ready:
@@ -346,7 +357,10 @@ class Sftp:
         if not words:
             ended, (_, stderr) = self._held.finish()
             words = stderr.decode(errors="replace") or ended.words
-        return SftpLost(f"no SFTP with {self._label}", detail=words or "the session ended without a word", ended=ended)
+        if self._has_begun and ended is not None:
+            return SftpLost(f"the line to {self._label} broke", detail=words, ended=ended, hint="run it again")
+        words = words or "the session ended without a word"
+        return SftpLost(f"no SFTP with {self._label}", detail=words, ended=ended)
 
 
 def open_sftp(line: Wire) -> Sftp:

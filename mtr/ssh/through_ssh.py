@@ -60,14 +60,18 @@ class SshSession:
 
     def end(self) -> Ended:
         """Return how the session ended."""
-        self.close()
+        self._kill()
         try:
             return self._line.read_outcome(self._status or 0, self._log)
         finally:
             remove_file(self._log)
 
     def close(self) -> None:
-        """End ssh where it has not ended."""
+        """End ssh where it has not ended, and forget its words."""
+        self._kill()
+        remove_file(self._log)
+
+    def _kill(self) -> None:
         if self._status is None and not self.wait_for_news(0):
             os.kill(self._pid, _signal.SIGKILL)
             self.wait_for_news(None)

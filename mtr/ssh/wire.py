@@ -144,7 +144,7 @@ class Wire:
 
     def new_log(self) -> str:
         """Return the path of a log for one session; whoever takes it removes it."""
-        return f"{os.path.dirname(self.facts.socket)}/run-{os.urandom(8).hex()}.log"
+        return f"{os.path.dirname(self.facts.socket)}/run.{os.getpid()}.{os.urandom(8).hex()}.log"
 
     def read_outcome(self, status: int, log: str) -> Ended:
         """Return how an ``ssh`` ended that left ``status`` and ``log``.
@@ -248,7 +248,6 @@ class Wire:
         end_s = time.monotonic() + timeout_s
         while not session.is_over and (left_s := end_s - time.monotonic()) > 0:
             session.wait_for_news(left_s)
-        session.close()
         ended = session.end()
         return ended.arrived and ended.status == 0
 

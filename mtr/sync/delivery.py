@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from zlib import compressobj
 
-from mtr.errors import ProjectError, SyncError
+from mtr.errors import ConnectionLost, ProjectError, SyncError
 from mtr.quoting import build_remote_command, quote_all, quote_posix
 from mtr.scripts import load_script
 from mtr.ssh.gate import VARIABLE_BYTES, new_run_id
@@ -318,15 +318,24 @@ class Delivery:
         script = build_apply_script(self.project, push, "tar", self.line.facts.stat)
         command = build_remote_command(f"mtr-{push.run_id}", script, ())
 
+        is_fed = False
+
         def feed(write: Callable[[bytes], None]) -> None:
-            push.sent_bytes = 0
+            nonlocal is_fed
+            push.sent_bytes, is_fed = 0, False
             for piece in self._write_archive(push, inside=True):
                 write(piece)
                 push.sent_bytes += len(piece)
                 if on_progress:
                     on_progress(push.sent_bytes)
+            is_fed = True
 
-        found = self.line.run_fed(command, feed)
+        try:
+            found = self.line.run_fed(command, feed)
+        except ConnectionLost as error:
+            known = "whether it was put into place is not known" if is_fed else "nothing of it was put into place"
+            message = f"the line to {self.line.label} broke during the sync; {known}"
+            raise SyncError(message, detail=error.detail, hint="run it again") from error
         self.check_applied(found.status, found.stdout, found.stderr)
 
     def check_applied(self, status: int, stdout: bytes, stderr: bytes) -> None:
