@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+RUNS ?= 1000
 
-.PHONY: help setup fmt check test bench build demo clean
+.PHONY: help setup fmt check test soak bench build demo clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +40,12 @@ check: setup ## lint, types, shell scripts, architecture
 test: setup ## install what the tests need, and run them all
 	@tests/install-system-packages
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+soak: setup ## half an hour of runs with kills and bad lines in between, kills in syncs, fuzzing; RUNS=100 is less of it
+	@tests/install-system-packages
+	$(BIN)/python -m tests.soak --runs $(RUNS)
+	MTR_FAULT_TABLE=1 MTR_KILL_ROUNDS=200 MTR_MODEL_SEEDS=40 MTR_FUZZ_EXAMPLES=1000 $(BIN)/pytest -n $(WORKERS) \
+		tests/integration/test_fault_*.py tests/integration/test_sync_kills.py tests/integration/test_sync_model.py tests/fuzz
 
 bench: setup ## measure mtr against ssh and rsync; BENCH=--quick takes two minutes, BENCH=--help lists options
 	@tests/install-system-packages

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.lab.kills import list_left
+from tests.lab.kills import list_left as list_left_there
 from tests.lab.processes import children_of, is_alive, processes_mentioning, wait_until
 
 if TYPE_CHECKING:
@@ -94,24 +94,8 @@ class Fault:
         self.left = self.list_left()
 
     def list_left(self) -> list[str]:
-        """Return what is there besides masters, sshd and what mtr keeps: processes and files of both sides."""
-        masters = self.home.masters()
-        own = {pid for master in masters for pid in (master, *children_of(master))}
-        here = processes_mentioning([str(self.home.dir)])
-        found = [f"here: {words.split()[0]}" for pid, words in here.items() if pid not in own]
-        found += [f"there: {b' '.join(argv[:2]).decode()}" for argv in list_left(self.home).values()]
-        return sorted([*found, *(f"file: {name}" for name in self._list_files())])
-
-    def _list_files(self) -> list[str]:
-        keys = {path.name.removesuffix(".json") for path in self.home.runtime.glob("*.json")}
-        runtime = [p.name for p in self.home.runtime.glob("*") if not any(p.name.startswith(key) for key in keys)]
-        state = self.home.home / ".state" / "mtr"
-        here = [p.name for pattern in ("runs/*", "**/*.tmp", "**/*.lock") for p in state.glob(pattern)]
-        remote = self.home.remote(self.project)
-        there = [p.name for pattern in LEFT_THERE for p in (remote / ".mtr").glob(pattern)]
-        marks = [p.name for p in self.home.server.home_of("bash").glob(".mtr-*")]
-        kept = {"config", "no-repository.git"}
-        return [name for name in (*runtime, *here, *there, *marks) if name not in kept]
+        """Return what is left of the fault: see :func:`list_left`."""
+        return list_left(self.home, self.project)
 
     def mend(self, *, ran: int | None = None) -> None:
         """Run once more: status 0, equal trees, nothing left; ``ran`` is how often the counting command had run."""
@@ -124,6 +108,26 @@ class Fault:
         if ran is not None:
             count = self.home.remote(self.project).parent / "count"
             assert len(count.read_text().splitlines() if count.exists() else []) == ran
+
+
+def list_left(home: Home, project: Path) -> list[str]:
+    """Return what is there besides masters, sshd and what mtr keeps: processes and files of both sides."""
+    own = {pid for master in home.masters() for pid in (master, *children_of(master))}
+    here = processes_mentioning([str(home.dir)])
+    found = [f"here: {words.split()[0]}" for pid, words in here.items() if pid not in own]
+    found += [f"there: {b' '.join(argv[:2]).decode()}" for argv in list_left_there(home).values()]
+    return sorted([*found, *(f"file: {name}" for name in _list_files(home, project))])
+
+
+def _list_files(home: Home, project: Path) -> list[str]:
+    keys = {path.name.removesuffix(".json") for path in home.runtime.glob("*.json")}
+    runtime = [p.name for p in home.runtime.glob("*") if not any(p.name.startswith(key) for key in keys)]
+    state = home.home / ".state" / "mtr"
+    here = [p.name for pattern in ("runs/*", "**/*.tmp", "**/*.lock") for p in state.glob(pattern)]
+    there = [p.name for pattern in LEFT_THERE for p in (home.remote(project) / ".mtr").glob(pattern)]
+    marks = [p.name for p in home.server.home_of("bash").glob(".mtr-*")]
+    kept = {"config", "no-repository.git"}
+    return [name for name in (*runtime, *here, *there, *marks) if name not in kept]
 
 
 def look_at(root: Path) -> dict[str, bytes]:
