@@ -239,10 +239,11 @@ class Errand:
     def _finish(self, status: int, command: Command, push: Push | None) -> int:
         """Return the command's status, or raise why it did not start; then the push that came with it has arrived."""
         if status == EXIT_FAILURE and (words := self._line.load_refusal(command.run_id)):
-            if words[0] == "token" or words[:2] == ["push", "4"]:
+            if words[0] == "token":
                 raise TreeRefused("the tree there is not as this machine left it")
             if words[0] == "push":
-                self._delivery.check_applied(int(words[1]) or 1, b"", "\n".join(words[2:]).encode())
+                said = "\n".join(words[2:]).encode()
+                self._delivery.check_applied(int(words[1]) or 1, said, said)
             raise build_refusal(self._line.server_name, command, words)
         if push is not None:
             self._delivery.confirm(push)

@@ -341,15 +341,16 @@ class Delivery:
     def check_applied(self, status: int, stdout: bytes, stderr: bytes) -> None:
         """Say what the server has kept of its own, or why a push was not applied; raises as :meth:`stream`."""
         lines = stdout.decode(errors="replace").split("\n")
+        if status in (0, 4):
+            for line in lines:
+                if line.startswith("mtr-trash "):
+                    self.line.says(render_kept(line[10:]))
         if status == 4:
             raise TreeRefused("the tree there is not as this machine left it")
         if status != 0 or "mtr-done" not in lines:
             from mtr.sync.failure import explain_apply
 
             raise explain_apply(stderr.decode(errors="replace"), self.line.label, self.project.remote_dir)
-        for line in lines:
-            if line.startswith("mtr-trash "):
-                self.line.says(render_kept(line[10:]))
 
     def confirm(self, push: Push) -> None:
         """Store that the server has accepted ``push``."""
@@ -365,7 +366,9 @@ def render_kept(count: str) -> str:
 
 def build_apply_script(project: Project, push: Push, how: str, stat: str) -> str:
     """Return ``apply.sh`` with its arguments, as sh text."""
-    words = [how, project.remote_dir, push.run_id, push.new, " ".join(push.old), project.client, stat]
+    # A record of more lines than this holds mostly old ones.
+    lines = str(2 * len(push.tree.paths) + 1000)
+    words = [how, project.remote_dir, push.run_id, push.new, " ".join(push.old), project.client, stat, lines]
     return f"set -- {quote_all(words)}\n{load_script('remote/apply.sh')}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtr.errors import SyncError
+from mtr.errors import RemoteDiskFull, SyncError
 from mtr.quoting import build_remote_command
 from mtr.sync.delivery import Delivery, Push, build_apply_script
 
@@ -65,7 +65,13 @@ def _carry(held: Held, first: bytes, bring: Callable[[str], None]) -> tuple[Ende
     is_ready = said.startswith("mtr-ready ")
     if is_ready:
         # Where the lock is held, whatever rc files make of HOME or the directory of another session.
-        bring(said[10:].rstrip("\n"))
+        try:
+            bring(said[10:].rstrip("\n"))
+        except RemoteDiskFull:
+            # What has arrived is kept for the next time, but not on a disk that is full of it.
+            held.feed(lambda write: write(b"full\n"))
+            held.finish()
+            raise
     held.feed(lambda write: write(b"done\n") if is_ready else None)
     ended, (stdout, stderr) = held.finish()
     return ended, [said.encode() + stdout, stderr]

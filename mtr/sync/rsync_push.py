@@ -1,4 +1,15 @@
-"""Bringing a push with rsync: many or large files."""
+"""Bringing a push with rsync: many or large files.
+
+rsync brings the files into a directory beside those of the project (``.mtr/partial/new`` there), and ``apply.sh`` puts
+them into place as it does for the other transports. What stands in the tree serves as the base of the differences
+(``--copy-dest``), what a cut transfer has brought is gone on with. So nothing is in place before everything is there, a
+cut transfer has changed nothing, and what somebody changes there meanwhile is noticed when it is replaced, and kept.
+
+rsync's own ``--backup`` into the trash would keep it as well; but the copies have another ctime than the files had, so
+that nothing could tell theirs from ours any more, and they take the same space. The price of a directory beside is the
+space of the files that are replaced, all at once instead of one after another, and nothing in time: for 10 files of
+10 MB edited in one place each, and for 2,000 small ones, both ways take the same within the noise.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +34,18 @@ def push_by_rsync(delivery: Delivery, push: Push, on_progress: Callable[[Progres
 
     def bring(directory: str) -> None:
         own = f"{directory}/.mtr"
-        push.plan.remote_dir = directory
-        places = (f"--partial-dir={own}/partial", f"--temp-dir={own}/in.{push.run_id}", "--ignore-times")
-        # A plan is carried out without making the directory: the session that holds the lock is in it.
-        syncer = RsyncSyncer(delivery.line, on_progress=on_progress, extra=places)  # type: ignore[arg-type]
+        push.plan.remote_dir = f"{own}/partial/new"
+        options = (
+            f"--copy-dest={directory}",
+            f"--partial-dir={own}/partial/cut",
+            f"--temp-dir={own}/in.{push.run_id}",
+            "--ignore-times",
+            # What an earlier transfer has left there may be a directory where a file belongs now, or a closed one.
+            "--force",
+            "--chmod=Du+rwx",
+        )
+        # A plan is carried out without making the directory: the session that holds the lock has made it.
+        syncer = RsyncSyncer(delivery.line, on_progress=on_progress, extra=options)  # type: ignore[arg-type]
         push.plan.root = Path(push.plan.root).resolve()
         result = syncer.apply(push.plan)
         push.sent_files, push.sent_bytes = result.files_sent, result.bytes_sent or 0
