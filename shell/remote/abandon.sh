@@ -4,4 +4,4 @@
 #   set -- DIR TOKEN
 mtr_dir=$1
 case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
-: >"$mtr_dir/.mtr/no.$2"
+[ ! -L "$mtr_dir/.mtr" ] && : >"$mtr_dir/.mtr/no.$2"

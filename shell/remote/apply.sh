@@ -50,7 +50,7 @@ mtr_put=.mtr/put.$mtr_client mtr_in=.mtr/in.$mtr_run mtr_own=.mtr/in.$mtr_run/.m
 fail() {
   if [ -n "$mtr_claimed" ] && [ -z "$mtr_begun" ]; then mv -f -- ".mtr/busy.$mtr_run" ".mtr/$mtr_claimed"; fi
   rm -rf -- ".mtr/in.$mtr_run"
-  [ "$mtr_how" != tar ] || : >".mtr/no.$mtr_new"
+  [ "$mtr_how" != tar ] || [ -L .mtr ] || : >".mtr/no.$mtr_new"
   [ -z "${2-}" ] || printf '%s\n' "$2" >&2
   exit "$1"
 }

@@ -19,7 +19,9 @@
 # Assumptions:
 # 1. Somebody may push just now: then this waits. A lock whose owner does not live any more, in two looks, is
 #    taken over under a token named after that run, so that who made it can tell what the tree is.
-# 2. A tree without any token gets one; making the directory "first" has one winner.
+# 2. A tree without any token gets one. Both this and a takeover are done by whoever has made the directory "first",
+#    after another look: renaming alone would let a slow one bring back what a faster one has given on already.
+# 3. A run's file no.NEW is for its gate, which names the token on its command line.
 
 mtr_dir=$1 mtr_run=$2 mtr_stat=$3 mtr_how=$4 mtr_put=.mtr/put.$5
 shift 5
@@ -33,6 +35,9 @@ if [ "$mtr_how" = look ] && ! cd -- "$mtr_dir" 2>/dev/null; then
 fi
 if [ "$mtr_how" != look ]; then
   mkdir -p -- "$mtr_dir" && cd -- "$mtr_dir" || exit 1
+  for mtr_f in .mtr .mtr/trash .mtr/partial "$mtr_put"; do
+    [ ! -L "$mtr_f" ] || { echo "$PWD/$mtr_f is a symbolic link, and nothing is written through it: remove it" >&2 && exit 2; }
+  done
   mkdir -p .mtr && : >".mtr/probe.$mtr_run" && rm -f ".mtr/probe.$mtr_run" || exit 2
   # git here sees none of it.
   [ -f .mtr/.gitignore ] || echo '*' >.mtr/.gitignore || exit 2
@@ -66,16 +71,18 @@ if [ "$mtr_how" != look ]; then
       [ -f "$mtr_f" ] || continue
       mtr_busy=yes
       if is_alive "$mtr_f"; then continue; fi
-      if [ "$mtr_dead" != "${mtr_dead#* "$mtr_f" }" ]; then
+      if [ "$mtr_dead" != "${mtr_dead#* "$mtr_f" }" ] && mkdir .mtr/first 2>/dev/null; then
         # What is in it can be told by nobody but the client that this run was of.
-        : >"$mtr_f" && mv "$mtr_f" ".mtr/t.${mtr_f#.mtr/busy.}" 2>/dev/null
+        if [ -f "$mtr_f" ]; then : >"$mtr_f" && mv "$mtr_f" ".mtr/t.${mtr_f#.mtr/busy.}"; fi
+        rmdir .mtr/first
       else
         mtr_dead="$mtr_dead $mtr_f "
       fi
     done
     if [ -z "$mtr_busy" ]; then
       if mkdir .mtr/first 2>/dev/null; then
-        : >".mtr/t.$mtr_run" || exit 2
+        for mtr_f in .mtr/t.* .mtr/busy.*; do [ ! -e "$mtr_f" ] || mtr_busy=yes; done
+        [ -n "$mtr_busy" ] || : >".mtr/t.$mtr_run" || exit 2
         rmdir .mtr/first
         continue
       elif [ $((mtr_i % 20)) -eq 19 ]; then
@@ -90,6 +97,12 @@ if [ "$mtr_how" != look ]; then
   # What runs that have gone left behind.
   for mtr_f in .mtr/in.* .mtr/cur.* .mtr/theirs.* .mtr/plan.*; do
     if [ -e "$mtr_f" ] && [ ! -e ".mtr/busy.${mtr_f##*.}" ]; then rm -rf -- "$mtr_f"; fi
+  done
+  for mtr_f in .mtr/no.*; do
+    # In brackets, the + is not what it looks for in its own command line.
+    if [ -e "$mtr_f" ] && [ -d /proc/self ] && ! grep -qs "[+]${mtr_f#.mtr/no.}" /proc/[0-9]*/cmdline; then
+      rm -f "$mtr_f"
+    fi
   done
   find .mtr/no.* .mtr/seed.* "$HOME"/.mtr-no.* "$HOME"/.mtr-in.* -prune -mmin +30 -exec rm -rf -- {} + 2>/dev/null
 

@@ -60,8 +60,8 @@ members() {
     }'
 }
 
-# The files of a run that nobody will ask for any more.
-forget() { rm -f "$HOME/.mtr-no.${MTR_ID#mtr-}" "$HOME/.mtr-in.${MTR_ID#mtr-}"; }
+# Nobody looks any more for what the run, or its client, has left in the home directory.
+trap 'rm -f "$HOME/.mtr-no.${MTR_ID#mtr-}" "$HOME/.mtr-in.${MTR_ID#mtr-}"' EXIT
 
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
 
@@ -77,11 +77,9 @@ while :; do
   if [ -n "$mtr_leader$mtr_alive" ]; then
     mtr_found=yes
   elif [ -n "$mtr_found" ]; then
-    forget
     echo gone
     exit
   elif [ "$mtr_tick" -ge $((mtr_looks - 1)) ]; then
-    forget
     echo none
     exit
   fi

@@ -61,8 +61,9 @@ echo "mtr-from $mtr_from"
     fi
     p=${f%/*}
     while [ "$p" != . ]; do
-      if [ -L "$p" ] || [ -f "$p" ]; then
-        [ -d "$p" ] || { mkdir -p -- "$mtr_to/${p%/*}" && mv -- "$p" "$mtr_to/$p"; } || exit
+      # A link on the way leads out of the tree.
+      if [ -L "$p" ] || { [ -e "$p" ] && [ ! -d "$p" ]; }; then
+        mkdir -p -- "$mtr_to/${p%/*}" && mv -- "$p" "$mtr_to/$p" || exit
       fi
       p=${p%/*}
     done
