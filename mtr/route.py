@@ -14,7 +14,6 @@ import marshal
 import os
 from zlib import crc32
 
-from mtr.errors import MtrError
 from mtr.ssh.facts import Facts
 from mtr.state import ensure_state_dir, name_file, read_regular, write_atomic
 from mtr.sync.delivery import Project
@@ -126,7 +125,7 @@ def save_route(
     data = marshal.dumps((FORMAT, identity, known, signatures, inodes, fields), MARSHAL_VERSION)
     try:
         write_atomic(_find_file(identity, environ, make=True), crc32(data).to_bytes(4, "big") + data)
-    except (OSError, MtrError):
+    except OSError:
         pass  # A cache: the next run works it out again.
 
 

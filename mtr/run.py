@@ -261,7 +261,7 @@ class Errand:
             self._carry(push, "tar")
         except MtrError:
             words = [self._delivery.project.remote_dir, push.new]
-            if self._line.run_script("remote/abandon.sh", words, timeout_s=10).status != 0:
+            if not push.is_refused and self._line.run_script("remote/abandon.sh", words, timeout_s=10).status != 0:
                 self._line.end_run(command.run_id, 15)
             raise
 

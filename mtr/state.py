@@ -138,7 +138,7 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old or the new content, never a part.
 
     Raises:
-        MtrError: it cannot be written.
+        OSError: it cannot be written; ``filename`` is ``path``.
     """
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
@@ -146,11 +146,10 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         _drop(temporary)
-        raise MtrError(f"cannot write {path}: {error.strerror}", hint=f"ls -ld {path}") from error
-    except BaseException:
-        _drop(temporary)
+        if isinstance(error, OSError):
+            error.filename = path
         raise
 
 

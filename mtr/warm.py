@@ -59,7 +59,7 @@ def _run(arguments: Sequence[str]) -> int:
     except OSError as error:
         _drop_stdout()
         name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
-        where, hint = (f"{name}: ", f"ls -ld {name}") if name else ("", "")
+        where, hint = (f"{name}: ", f"ls -ld {name}; df -h {os.path.dirname(name)}") if name else ("", "")
         sys.stderr.write(render_error(MtrError(f"{where}{error.strerror or error}", hint=hint)))
         return EXIT_FAILURE
 

@@ -278,7 +278,7 @@ def settle(delivery: Delivery, *, full: bool = False) -> Push | None:
     push = compare_all(delivery, tree, entries, listing, seeded)
     manifest.tokens = [listing.token]
     if not push.plan:
-        manifest.confirm(push.tree, listing.token)
+        delivery.store(push.tree, listing.token)
         return None
     return push
 
@@ -360,7 +360,7 @@ def _go_on(delivery: Delivery, listing: Listing) -> Push | None:
     manifest.tokens = [listing.token]
     push = delivery.prepare()
     if push is None and manifest.tree is not None:
-        manifest.confirm(manifest.tree, listing.token)
+        delivery.store(manifest.tree, listing.token)
     return push
 
 

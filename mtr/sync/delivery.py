@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from zlib import compressobj
 
-from mtr.errors import ConnectionLost, ProjectError, SyncError
+from mtr.errors import ConnectionLost, MtrError, ProjectError, SyncError
 from mtr.quoting import build_remote_command, quote_all, quote_posix
 from mtr.scripts import load_script
 from mtr.ssh.gate import VARIABLE_BYTES, new_run_id
@@ -69,7 +69,7 @@ class Project:
 class Push:
     """What is to be brought: a plan, the tokens it builds on, the tree that it makes, and its own token and run."""
 
-    __slots__ = ("new", "old", "plan", "run_id", "sent_bytes", "sent_files", "text", "tree")
+    __slots__ = ("is_refused", "new", "old", "plan", "run_id", "sent_bytes", "sent_files", "text", "tree")
 
     def __init__(self, plan: Plan, old: list[str], tree: Tree) -> None:
         self.plan = plan
@@ -78,6 +78,8 @@ class Push:
         self.new = new_run_id()
         self.run_id = new_run_id()
         self.text = ""
+        self.is_refused = False
+        """Whether the server has told whoever waits for it that it will not come."""
         self.sent_bytes = 0
         self.sent_files = 0
 
@@ -160,7 +162,10 @@ class Delivery:
         plan = self._plan(upload, delete, made, removed)
         self.added = present - before
         if keep and not plan:
-            manifest.keep(tree)
+            try:
+                manifest.keep(tree)
+            except OSError:
+                pass  # The next run looks again.
         return tree, plan
 
     def _choose_deletes(self, tree: Tree, gone: list[bytes], started_ns: int) -> list[bytes]:
@@ -273,8 +278,15 @@ class Delivery:
 
         Raises:
             TreeMoved: another run has stored something since; compare again.
+            MtrError: it cannot be stored, so nothing may be sent.
         """
-        if not self.manifest.begin(push.new, push.run_id, push.plan.paths):
+        try:
+            is_begun = self.manifest.begin(push.new, push.run_id, push.plan.paths)
+        except OSError as error:
+            hint = f"df -h {os.path.dirname(self.manifest.file)}, or do without a sync: mtr --no-sync …"
+            message = f"cannot note here what is about to be synced: {error.strerror}; nothing was sent"
+            raise MtrError(message, detail=os.fsdecode(error.filename or ""), hint=hint) from error
+        if not is_begun:
             raise TreeMoved("another run has changed the tree there")
 
     def _build_payload(self, push: Push) -> str:
@@ -336,6 +348,7 @@ class Delivery:
             known = "whether it was put into place is not known" if is_fed else "nothing of it was put into place"
             message = f"the line to {self.line.label} broke during the sync; {known}"
             raise SyncError(message, detail=error.detail, hint="run it again") from error
+        push.is_refused = found.status in (1, 4)
         self.check_applied(found.status, found.stdout, found.stderr)
 
     def check_applied(self, status: int, stdout: bytes, stderr: bytes) -> None:
@@ -354,7 +367,17 @@ class Delivery:
 
     def confirm(self, push: Push) -> None:
         """Store that the server has accepted ``push``."""
-        self.manifest.confirm(push.tree, push.new)
+        self.store(push.tree, push.new)
+
+    def store(self, tree: Tree, token: str) -> None:
+        """Store that the server has ``tree`` under ``token``.
+
+        Where that cannot be written, what was noted before the push lets the next run bring it again.
+        """
+        try:
+            self.manifest.confirm(tree, token)
+        except OSError as error:
+            self.line.says(f"cannot note here what was synced ({error.strerror}): the next run brings it again")
 
 
 def render_kept(count: str) -> str:

@@ -342,12 +342,28 @@ class Manifest:
                 write_value(self.file, (self.token, tree.to_tuple()))
 
     def confirm(self, tree: Tree, new: str) -> None:
-        """Store that the server has ``tree`` under the token ``new``, unless a later push is already confirmed."""
+        """Store that the server has ``tree`` under the token ``new``, unless a later push is already confirmed.
+
+        This manifest says so from then on, also where it cannot be written.
+        """
+        failure = None
+        try:
+            if not self._store_confirmed(tree, new):
+                return
+        except OSError as error:
+            failure = error
+        self.token, self.tree = new, tree
+        self.tokens, self._bases = [new], [new]
+        self.runs, self.uncertain, self._pending = [], [], None
+        if failure is not None:
+            raise failure
+
+    def _store_confirmed(self, tree: Tree, new: str) -> bool:
         with hold_lock(f"{self.file}.lock"):
             before = Manifest(self.file)
             before.load()
             if before.token and before.token not in self._bases:
-                return
+                return False
             write_value(self.file, (new, tree.to_tuple()))
             pending = self._read_pending()
             last = self._pending[1][-1] if self._pending is not None else new
@@ -356,9 +372,7 @@ class Manifest:
                 write_value(f"{self.file}.pending", ([*pending[0], new], *pending[1:]))
             else:
                 remove_file(f"{self.file}.pending")
-        self.token, self.tree = new, tree
-        self.tokens, self._bases = [new], [new]
-        self.runs, self.uncertain, self._pending = [], [], None
+        return True
 
 
 def find_manifest(root: str, address: str, remote_dir: str, environ: Mapping[str, str]) -> Manifest:

@@ -49,8 +49,9 @@ def identify(delivery: Delivery) -> Identity:
 
 
 def save_identity(manifest: Manifest, identity: Identity) -> None:
-    """Store ``identity`` beside its manifest, for worktrees to come."""
-    write_value(f"{manifest.file}.id", astuple(identity))
+    """Store ``identity`` beside its manifest, for worktrees to come; where that cannot be written, they do without."""
+    with contextlib.suppress(OSError):
+        write_value(f"{manifest.file}.id", astuple(identity))
 
 
 def find_sibling(manifest: Manifest, identity: Identity) -> tuple[Identity, Manifest] | None:

@@ -18,7 +18,8 @@
 #   LINES   a record of more lines than this is made shorter
 #
 # Prints "mtr-ready PWD" when rsync or SFTP may begin, "mtr-trash N" when N things that this client had not put
-# there went to the trash, "mtr-done" at the end. Leaves with 4 when no token of OLD is there, 1 on any other failure, with the system's words on stderr.
+# there went to the trash, "mtr-done" at the end. Leaves with 4 when no token of OLD is there, 3 when something in .mtr
+# is a link, 1 on any other failure, with the system's words on stderr; with 1 and 4, no.NEW is written for tar.
 #
 # In .mtr: t.TOKEN says what the tree is, and names those that it was built on; busy.RUN is the same file while a push changes the tree, so renaming
 # it is the lock, and has one winner; put.CLIENT holds a line "inode:size:ctime|path" for what was put here;
@@ -50,7 +51,10 @@ mtr_put=.mtr/put.$mtr_client mtr_in=.mtr/in.$mtr_run mtr_own=.mtr/in.$mtr_run/.m
 fail() {
   if [ -n "$mtr_claimed" ] && [ -z "$mtr_begun" ]; then mv -f -- ".mtr/busy.$mtr_run" ".mtr/$mtr_claimed"; fi
   rm -rf -- ".mtr/in.$mtr_run"
-  [ "$mtr_how" != tar ] || [ -L .mtr ] || : >".mtr/no.$mtr_new"
+  case $mtr_how$1 in
+    tar[14]) : >".mtr/no.$mtr_new" ;;
+    rsync*) rmdir .mtr/partial/new .mtr/partial 2>/dev/null ;;
+  esac
   [ -z "${2-}" ] || printf '%s\n' "$2" >&2
   exit "$1"
 }
@@ -326,7 +330,7 @@ sign() {
 
 command -v mv >/dev/null || fail 1 "there is no mv in $PATH"
 for mtr_p in .mtr .mtr/trash .mtr/partial "$mtr_put"; do
-  [ ! -L "$mtr_p" ] || fail 1 "$PWD/$mtr_p is a symbolic link, and nothing is written through it: remove it"
+  [ ! -L "$mtr_p" ] || fail 3 "$PWD/$mtr_p is a symbolic link, and nothing is written through it: remove it"
 done
 if ! is_there; then
   for mtr_o in $mtr_old; do

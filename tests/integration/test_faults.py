@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.lab.disk import small_disk
 from tests.lab.sshd import PASSWORD, free_port
 
 if TYPE_CHECKING:
@@ -231,23 +232,13 @@ def test_a_server_without_even_mv(home: Home, project: Path, make_server: Callab
 
 def test_a_full_disk_on_the_server(home: Home, project: Path) -> None:
     """No space left: /dev/full's kin, a file system with a few free kilobytes; the command does not start."""
-    small = home.dir / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        # An ordinary user cannot mount: the file-size limit of the server's sessions gives rsync the same words.
-        pytest.fail("this test mounts a tmpfs of 64 kB: run the tests as root, as CI does")
-    try:
-        home.configure(project, remote_dir=str(small / "proj"))
+    with small_disk(home.dir / "small") as small:
+        home.configure(project, remote_dir=str(small.path / "proj"))
         (project / "big").write_bytes(os.urandom(300_000))
         words = fail(home, project)
         assert "No space left" in words
         assert "no space left" in words.splitlines()[0]
-        assert not (small / "proj" / "started").exists()
-    finally:
-        subprocess.run(["umount", small], check=True)
+        assert not (small.path / "proj" / "started").exists()
 
 
 def test_a_missing_root_and_a_home_directory_are_refused(home: Home) -> None:
