@@ -7,6 +7,7 @@ instance a message (what, where), a ``detail`` (the remote's or the program's ow
     MtrError                     exit 125
     ├── UsageError               exit 2: the command line is wrong
     ├── ConfigError              a configuration file is wrong: ``path:line:column: key: reason``
+    │   └── NotTrusted           a project's file asks for what only the user may allow
     ├── ProjectError             no usable project root (missing, empty, a home directory, /)
     ├── ServerNotFound           no server of that name
     ├── MissingProgram           ssh, rsync, sshpass … is not installed here
@@ -56,6 +57,12 @@ class ConfigError(MtrError):
     """A configuration file is wrong."""
 
     code = "config"
+
+
+class NotTrusted(ConfigError):
+    """A project's configuration asks for what only the user may allow, and they have not."""
+
+    code = "not-trusted"
 
 
 class ProjectError(MtrError):
@@ -167,6 +174,11 @@ def sanitize(text: str) -> str:
     cursor, retitle the window or answer back.
     """
     return "".join(c if c in "\n\t" or c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def reveal_controls(text: str) -> str:
+    """Return ``text`` with every control character made visible, newlines too: for names and values in one line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def render_error(error: MtrError) -> str:

@@ -73,9 +73,7 @@ def open_line(
     if route is None:
         from mtr.workflow import make_route
 
-        route, connection = make_route(invocation, environ, voice, may_prompt=may_prompt)
-        connection.end_cut_off()
-        return route, connection
+        return make_route(invocation, environ, voice, may_prompt=may_prompt)
 
     def recover(line: Line, ended: Ended, failures: int) -> None:
         from mtr.workflow import make_route

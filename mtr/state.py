@@ -79,15 +79,32 @@ def _is_own_directory(path: str) -> bool:
 
 
 def ensure_state_dir(environ: Mapping[str, str]) -> str:
-    """Return the directory for what is to stay: ``$XDG_STATE_HOME/mtr``, or ``~/.local/state/mtr``; made if missing."""
+    """Return the directory for what is to stay: ``$XDG_STATE_HOME/mtr``, or ``~/.local/state/mtr``; made if missing.
+
+    Raises:
+        MtrError: somebody else owns it.
+    """
     base = environ.get("XDG_STATE_HOME", "")
     if not base.startswith("/"):
         # The XDG Base Directory Specification: a relative path is invalid and ignored.
         base = f"{environ.get('HOME') or os.path.expanduser('~')}/.local/state"
     path = f"{base}/mtr"
-    if not os.path.isdir(path):
+    try:
+        found = os.stat(path)
+    except OSError:
         os.makedirs(path, 0o700, exist_ok=True)
+        found = os.stat(path)
+    if os.name == "posix" and (found.st_mode & 0o022 or found.st_uid != os.getuid()):
+        _ensure_private(path, found)
     return path
+
+
+def _ensure_private(path: str, found: os.stat_result) -> None:
+    """See that nobody else writes into the state directory; one of the caller's is fine for root (``sudo -E``)."""
+    uid = os.getuid()
+    if uid not in (found.st_uid, 0):
+        raise MtrError(f"{path} belongs to somebody else", hint=f"ls -ld {path}, or set XDG_STATE_HOME")
+    os.chmod(path, stat.S_IMODE(found.st_mode) & ~0o077)
 
 
 def name_file(text: str) -> str:

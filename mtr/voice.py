@@ -53,6 +53,16 @@ class Voice:
         if self._verbose:
             self.say(line)
 
+    def can_ask(self) -> bool:
+        """Tell whether a person can be asked: a terminal to read from, which no command has taken over."""
+        return self._is_terminal and os.isatty(0) and not _is_raw()
+
+    def ask(self, question: str) -> bool:
+        """Ask the person at the terminal; anything but yes is no."""
+        sys.stderr.write(f"mtr: {sanitize(question)} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     def show_progress(self, progress: Progress) -> None:
         """Draw how far a sync is, on a terminal only, over what was drawn before."""
         self._draw(progress.fraction, progress.bytes_done, progress.rate_text)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtr.config.remote_dir import load_machine_id
-from mtr.errors import EXIT_FAILURE, ConfigError, ProjectError
+from mtr.errors import EXIT_FAILURE, ConfigError, ProjectError, sanitize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mtr.command_line import Invocation
     from mtr.config.model import Config, Server
     from mtr.config.project import Project
+    from mtr.config.trust import Claim
     from mtr.process.captured import Captured
     from mtr.route import Route
     from mtr.ssh.base import BaseConnection
@@ -89,21 +90,58 @@ def make_route(
     Raises:
         MtrError: the project, the configuration or the login is wrong.
     """
+    from mtr.config.trust import VARIABLE, find_file, is_stored
     from mtr.route import save_route
-    from mtr.ssh.connection import connect
 
     started_ns = time.time_ns()
     target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
     _ensure_shell(target.server)
-    connection = connect(target.server, environ, may_prompt=may_prompt, says=voice.say)
+    connection = open_connection(target.server, environ, voice, may_prompt=may_prompt)
     voice.detail(f"connected to {connection.label}")
     route = build_route(target, connection, load_machine_id())
     if not route.facts.socket:
         return route, connection  # a login of this process alone: nothing that a later run could use
     files, places, variables = _list_sources(target, connection, environ)
+    if target.server.claim is not None:
+        # What was allowed by a file holds as long as that stands, what by a variable as long as that is set.
+        if is_stored(target.server.claim, environ):
+            files.append(find_file(target.server.claim, environ))
+        else:
+            variables.append(VARIABLE)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs the next run its time, and no more
         save_route(route, invocation, environ, files=files, places=places, variables=variables, started_ns=started_ns)
     return route, connection
+
+
+def open_connection(server: Server, environ: Mapping[str, str], voice: Voice, *, may_prompt: bool) -> BaseConnection:
+    """Connect to ``server``, and end what runs that were cut off have left there.
+
+    What its project asks of this machine is asked for first, where somebody can be asked.
+
+    Raises:
+        NotTrusted: it was not allowed.
+        ConnectError: as :func:`mtr.ssh.connection.connect`.
+    """
+    from mtr.ssh.connection import connect
+
+    if may_prompt and server.claim is not None:
+        _ask_for_trust(server.claim, environ, voice)
+    connection = connect(server, environ, may_prompt=may_prompt, says=voice.say)
+    connection.end_cut_off()
+    return connection
+
+
+def _ask_for_trust(claim: Claim, environ: Mapping[str, str], voice: Voice) -> None:
+    """Ask the person at the terminal whether ``claim`` is allowed; a yes is kept. Without one, nothing happens."""
+    from mtr.config.trust import is_trusted, store_trust
+
+    if is_trusted(claim, environ) or not voice.can_ask():
+        return
+    voice.say(f"the configuration in {claim.root} asks for what needs your trust:")
+    for value in claim.values:
+        voice.say(f"  {value}")
+    if voice.ask("Trust these values, and go on?"):
+        store_trust(claim, environ)
 
 
 def _ensure_shell(server: Server) -> None:
@@ -198,7 +236,8 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
     command = build_command(target, invocation.words, invocation.env)
     connection = plan_connection(target.server, environ)
-    lines = [shlex.join(argv) for argv in connection.build_opening_argvs()]
+    lines = [*_describe_claim(target.server, environ)]
+    lines += [shlex.join(argv) for argv in connection.build_opening_argvs()]
     if invocation.sync:
         lines += _describe_sync(target, connection, environ)
     if connection.facts.ssh:
@@ -208,8 +247,19 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     place = f"{target.remote_dir}/{target.subdir}".rstrip("/")
     lines.append(f"# on {target.server.name}, in {place}: {_render_words(command)}")
     lines += [f"# with {name}=***" for name in command.env]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    # What a project's file says goes to a terminal here.
+    sys.stdout.write("".join(f"{sanitize(line)}\n" for line in lines))
     return 0
+
+
+def _describe_claim(server: Server, environ: Mapping[str, str]) -> list[str]:
+    """Return what would be asked for first."""
+    from mtr.config.trust import is_trusted
+
+    claim = server.claim
+    if claim is None or is_trusted(claim, environ):
+        return []
+    return [f"# needs `mtr trust` first: {value}" for value in claim.values]
 
 
 _TRANSPORTS = {

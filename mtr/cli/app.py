@@ -29,6 +29,7 @@ VERBS = {
     "servers": ("mtr.cli.connections:servers", "List the servers and their connections."),
     "up": ("mtr.cli.connections:up", "Open the connection to a server, asking what must be asked."),
     "down": ("mtr.cli.connections:down", "Close it; running commands are left to end."),
+    "trust": ("mtr.cli.trust:trust", "Allow what the project's configuration asks of this machine."),
     "demo": ("mtr.cli.demo:demo", "See it all work against a throwaway server on this machine."),
 }
 """Verb to (module:function, short help). A verb of ``OWN_WORDS`` that is missing here is still to come."""

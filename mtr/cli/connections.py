@@ -26,8 +26,7 @@ def up(invocation: Invocation, server: str | None, directory: str | None, name: 
     NAME is the same as -s NAME. This is where a passphrase, a host key or a one-time code is asked for; every later
     run, in batch too, goes over the open connection.
     """
-    from mtr.ssh import connect
-    from mtr.workflow import load_target
+    from mtr.workflow import load_target, open_connection
 
     target = load_target(
         choose(directory, invocation, "directory"),
@@ -35,9 +34,8 @@ def up(invocation: Invocation, server: str | None, directory: str | None, name: 
         os.environ,
         needs_project=False,
     )
-    connection = connect(target.server, os.environ, may_prompt=is_interactive(), says=Voice().say)
+    connection = open_connection(target.server, os.environ, Voice(), may_prompt=is_interactive())
     connection.ensure_alive()
-    connection.end_cut_off()
     Voice().say(f"{connection.label} is up")
     return 0
 

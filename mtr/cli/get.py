@@ -36,18 +36,19 @@ def get(
     `download_dir` of the configuration (downloads), which is not synced back. What is the same here already is left,
     and what is newer here stays: its name is printed, and the exit status is 1.
     """
-    from mtr.ssh.connection import connect
+    from mtr.config.trust import ensure_trusted
     from mtr.sync.download import choose_places, download_tree, ensure_download_dir
     from mtr.voice import Voice
-    from mtr.workflow import load_target
+    from mtr.workflow import load_target, open_connection
 
     voice = Voice(quiet=choose(quiet, invocation, "quiet"))
     chosen = choose(directory, invocation, "directory"), choose(server, invocation, "server")
     target = load_target(*chosen, os.environ, needs_project=False)
-    connection = connect(target.server, os.environ, may_prompt=is_interactive(), says=voice.say)
-    connection.end_cut_off()
-    inside = local if local is not None else f"{ensure_download_dir(target.project.root / target.server.download_dir)}/"
-    source, place = choose_places(target.remote_dir, remote, inside)
+    connection = open_connection(target.server, os.environ, voice, may_prompt=is_interactive())
+    if local is None:
+        ensure_trusted(target.server.download_claim, os.environ)
+        local = f"{ensure_download_dir(target.project.root, target.server.download_dir)}/"
+    source, place = choose_places(target.remote_dir, remote, local)
     done = download_tree(connection, source, place, force=force, on_progress=voice.show_count)
     files = "1 file" if done.files == 1 else f"{done.files} files"
     voice.say(f"got {files} ({done.size_bytes:,} B) from {connection.server_name}: {place}")

@@ -16,6 +16,7 @@ from mtr.config.merge import Sourced, Tree, build_tree, list_positions, merge_al
 from mtr.config.model import BUILT_IN_EXCLUDE, Config, Secret, Server, home_dir
 from mtr.config.schema import PASSWORD_KEYS
 from mtr.config.source import Source, load_source
+from mtr.config.trust import explain_doubt, find_claim, leads_out
 from mtr.config.validate import ensure_valid, list_sections
 from mtr.errors import ConfigError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mtr.config.project import Project
+    from mtr.config.trust import Claim
 
 BUILT_IN: Tree = {"exclude": tuple(map(Sourced, BUILT_IN_EXCLUDE))}
 _PLAIN_KEYS = ("user", "remote_dir", "shell", "pre_cmd", "client", "sync", "respect_gitignore", "delete")
@@ -38,16 +40,24 @@ def load_config(project: Project, environ: Mapping[str, str]) -> Config:
     for source in sources:
         _ensure_private(source)
         ensure_valid(source)
+        _ensure_own(source, user_config_file(environ))
     tree = merge_all(map(build_tree, sources))
     default = tree.get("default")
     defaults, servers = (_subtree(tree, key) for key in ("defaults", "servers"))
-    builder = _Builder(merge_trees(BUILT_IN, defaults), user_config_file(environ), environ)
+    own = user_config_file(environ)
+    claim = find_claim(
+        project.config_dir.parent if project.config_dir else None,
+        next((source for source in sources if source.file == own), None),
+        (source for source in sources if source.file != own),
+    )
+    builder = _Builder(merge_trees(BUILT_IN, defaults), own, environ, claim)
     return Config(
         default=default.value if isinstance(default, Sourced) else None,
         servers={name: builder.build(name, _subtree(servers, name)) for name in servers},
         template=builder.build("", {}),
         files=tuple(source.file for source in sources),
         sources=dict(list_positions(tree)),
+        claim=claim,
     )
 
 
@@ -89,6 +99,16 @@ def _ensure_private(source: Source) -> None:
         )
 
 
+def _ensure_own(source: Source, user_file: Path) -> None:
+    """Refuse a user's own configuration that somebody else may have written: everything in it is trusted.
+
+    Raises:
+        ConfigError: with the reason.
+    """
+    if source.file == user_file and (doubt := explain_doubt(source)):
+        raise ConfigError(f"{source.file} is trusted with everything, and {doubt}", hint=f"ls -l {source.file}")
+
+
 def _subtree(tree: Tree, key: str) -> Tree:
     found = tree.get(key, {})
     return found if isinstance(found, dict) else {}
@@ -97,10 +117,11 @@ def _subtree(tree: Tree, key: str) -> Tree:
 class _Builder:
     """Builds servers from their own keys and what holds for all of them."""
 
-    def __init__(self, defaults: Tree, user_file: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, defaults: Tree, user_file: Path, environ: Mapping[str, str], claim: Claim | None) -> None:
         self._defaults = defaults
         self._user_file = user_file
         self._home = home_dir(environ)
+        self._claim = claim
 
     def build(self, name: str, own: Tree) -> Server:
         """Return the server ``name`` with its ``own`` keys over the defaults."""
@@ -121,8 +142,23 @@ class _Builder:
             env={key: end.text for key, end in _ends(_subtree(tree, "env"))},
             ssh_options=_build_ssh_options(_subtree(tree, "ssh_options")),
             **_build_password(own),
+            **self._build_claims(tree),
             **fields,
         )
+
+    def _build_claims(self, tree: Tree) -> dict[str, Any]:
+        """Return what must be trusted because of a value that counts for this server; an overridden one does not."""
+        if self._claim is None:
+            return {}
+        asking = {value.position for value in self._claim.values if value.path[-1:] != ("download_dir",)}
+        is_asked = any(not value.path for value in self._claim.values)
+        is_asked = is_asked or any(position in asking for _, position in list_positions(_drop_weaker_passwords(tree)))
+        goes_out = "download_dir" in tree and leads_out(_plain(tree["download_dir"])) and self._is_foreign(tree)
+        return {"claim": self._claim if is_asked else None, "download_claim": self._claim if goes_out else None}
+
+    def _is_foreign(self, tree: Tree) -> bool:
+        end = tree["download_dir"]
+        return isinstance(end, Sourced) and end.position is not None and end.position.file != self._user_file
 
     def _expand(self, path: str) -> str:
         """Return ``path`` with ``~/`` of this machine expanded by the environment that mtr was given."""
@@ -164,6 +200,12 @@ def _build_ssh_options(tree: Tree) -> dict[str, str]:
         value = ("yes" if end.value else "no") if isinstance(end.value, bool) else end.text
         options.setdefault(name.lower(), (name, value))
     return dict(options.values())
+
+
+def _drop_weaker_passwords(tree: Tree) -> Tree:
+    """Return ``tree`` with one way to the password, the strongest."""
+    weaker = [key for key in tree if key in PASSWORD_KEYS][1:]
+    return {key: value for key, value in tree.items() if key not in weaker}
 
 
 def _build_password(tree: Tree) -> dict[str, Any]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from mtr.config.trust import Claim
+
 KeyPath = tuple[str | int, ...]
 """The way to a value from the top of a file: ``("servers", "gpu-01", "port")``."""
 
@@ -64,7 +66,8 @@ class Server:
     project's root unless it is absolute. At most one of the three passwords is set. ``client`` is
     ``auto``, ``openssh`` or ``paramiko``. ``sync`` is ``auto``,
     ``tar``, ``rsync`` or ``sftp``; ``delete`` is ``tracked``, ``mirror`` or ``never``; patterns are in the order of
-    their strength, the last match counts.
+    their strength, the last match counts. ``claim`` is what must be trusted before this server is used, because of what
+    the project's files set for it; ``download_claim`` the same for downloads to ``download_dir``.
     """
 
     name: str
@@ -87,6 +90,8 @@ class Server:
     respect_gitignore: bool = True
     delete: str = "tracked"
     download_dir: str = "downloads"
+    claim: Claim | None = None
+    download_claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,8 @@ class Config:
 
     ``servers`` stand in their order of choice; ``template`` is a server without name and host that has the
     ``defaults`` applied, for destinations that no file names. ``files`` were read, from weak to strong;
-    ``sources`` tells for each setting where its value was written, and lacks what is built in.
+    ``sources`` tells for each setting where its value was written, and lacks what is built in. ``claim`` is all that
+    the project's files ask of this machine, whichever server it is for.
     """
 
     default: str | None
@@ -103,6 +109,7 @@ class Config:
     template: Server
     files: tuple[Path, ...] = ()
     sources: Mapping[KeyPath, Position] = field(default_factory=dict)
+    claim: Claim | None = None
 
 
 def home_dir(environ: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ import re
 import shlex
 import stat
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from mtr.config.model import KeyPath, Position, render_key_path
@@ -52,7 +53,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that is YAML: its data, where everything stands in it, and what is wrong with it so far."""
+    """A file that is YAML: its data, where everything stands in it, and what is wrong with it so far.
+
+    ``owner`` is the user id of whose file it is; ``digest`` stands for every byte of it.
+    """
 
     file: Path
     mode: int
@@ -61,6 +65,8 @@ class Source:
     values: dict[KeyPath, Position] = field(default_factory=dict)
     texts: dict[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    owner: int | None = None
+    digest: str = ""
 
 
 def build_config_error(problems: Iterable[Problem]) -> ConfigError:
@@ -97,7 +103,8 @@ def load_source(file: Path) -> Source | None:
         data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise _unreadable(file, f"larger than {MAX_BYTES:,} bytes")
-    return parse_source(file, data, stat.S_IMODE(found.st_mode))
+    source = parse_source(file, data, stat.S_IMODE(found.st_mode))
+    return replace(source, owner=found.st_uid, digest=sha256(data).hexdigest())
 
 
 def _unreadable(file: Path, reason: str) -> ConfigError:

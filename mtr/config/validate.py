@@ -7,10 +7,11 @@ reading of a value (a number, true or false) do.
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 from mtr.config.remote_dir import find_template_flaw
-from mtr.config.schema import PASSWORD_KEYS, SCHEMA, SERVER_KEYS, SHARED_KEYS
+from mtr.config.schema import HOST_PATTERN, PASSWORD_KEYS, SCHEMA, SERVER_KEYS, SHARED_KEYS, USER_PATTERN
 from mtr.config.source import Problem, Source, build_config_error, render_kind
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def _find_further_problems(source: Source) -> Iterator[Problem]:
         options = section.get("ssh_options")
         if isinstance(options, dict):
             yield from _find_twins(source, (*path, "ssh_options"), options)
+            yield from _find_odd_names(source, (*path, "ssh_options"), options)
 
 
 def _find_twins(source: Source, path: KeyPath, options: Iterable[str]) -> Iterator[Problem]:
@@ -132,6 +134,19 @@ def _find_twins(source: Source, path: KeyPath, options: Iterable[str]) -> Iterat
     for name in options:
         if (first := seen.setdefault(name.lower(), name)) is not name:
             yield _at_key(source, (*path, name), f"is the same option as {first}")
+
+
+_NAMING = {"hostname": HOST_PATTERN, "proxyjump": HOST_PATTERN, "hostkeyalias": HOST_PATTERN, "user": USER_PATTERN}
+"""Options that ssh puts into the text of a command: its own to a jump host, the user's ProxyCommand and Match exec."""
+
+
+def _find_odd_names(source: Source, path: KeyPath, options: dict[str, object]) -> Iterator[Problem]:
+    for name, value in options.items():
+        pattern = _NAMING.get(name.lower(), "")
+        is_option = name.lower() == "proxyjump" and re.search("[@,/]-", str(value))
+        if is_option or not re.search(pattern, str(value)):
+            at = (*path, name)
+            yield Problem(source.values[at], at, "holds characters that no destination has")
 
 
 def list_sections(data: object) -> Iterator[tuple[KeyPath, dict[str, Any]]]:

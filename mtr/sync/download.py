@@ -11,6 +11,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mtr.config.trust import leads_out
 from mtr.errors import MtrError
 from mtr.ssh.sftp import NO_SUCH_FILE, SftpError, open_sftp
 from mtr.ssh.sftp import stat as ask_stat
@@ -40,8 +41,16 @@ class Downloaded:
     newer: list[str] = field(default_factory=list)
 
 
-def ensure_download_dir(path: Path) -> Path:
-    """Make the directory of downloads where it is missing, as one that is not synced back; return it."""
+def ensure_download_dir(root: Path, name: str) -> Path:
+    """Make the directory of downloads where it is missing, as one that is not synced back; return it.
+
+    Raises:
+        DownloadFailed: a link of the project leads from there to elsewhere.
+    """
+    path = root / name
+    if not leads_out(name) and leads_out(os.path.relpath(os.path.realpath(path), os.path.realpath(root))):
+        hint = "name another place: mtr get REMOTE LOCAL"
+        raise DownloadFailed(f"downloads would leave the project: {path} is {os.path.realpath(path)}", hint=hint)
     if not path.exists():
         path.mkdir(parents=True)
         (path / ".mtrignore").write_text("# What `mtr get` has brought is not synced back.\n*\n")

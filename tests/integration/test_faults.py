@@ -129,6 +129,7 @@ def test_a_password_logs_in_and_shows_nowhere(home: Home, key: str) -> None:
         import json
 
         (project / ".mtr" / "config.yaml").write_text(text[:start] + f'"{key}": {json.dumps(values[key])}' + text[end:])
+        home.trust(project)
     shown = home.run_mtr(["--dry-run", "true"], project, environ={"LAB_PASSWORD": PASSWORD})
     assert PASSWORD.encode() not in shown.stdout + shown.stderr
     done = home.run_mtr(["cat", "a.txt"], project, environ={"LAB_PASSWORD": PASSWORD})

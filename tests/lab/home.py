@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING
 
 import pexpect
 
+from mtr.config.load import load_config
+from mtr.config.project import find_project
+from mtr.config.trust import store_trust
 from tests.lab.processes import end_tree, is_alive, wait_until
 from tests.lab.sshd import PASSWORD, PASSWORD_USER
 
@@ -84,8 +87,8 @@ class Home:
         self.configure(root, user, **more)
         return root
 
-    def configure(self, root: Path, user: str = "bash", **more: object) -> None:
-        """Write the project's configuration with one server ``lab``, and ``more`` keys for it."""
+    def configure(self, root: Path, user: str = "bash", *, is_trusted: bool = True, **more: object) -> None:
+        """Write the project's configuration with one server ``lab``, and ``more`` keys for it; the user trusts it."""
         keys: dict[str, object] = {"host": "127.0.0.1", "port": self.server.port, "user": user}
         keys |= {"remote_dir": f"~/{self.dir.name}/{root.name}"}
         if user == PASSWORD_USER:
@@ -96,6 +99,14 @@ class Home:
         # JSON is YAML, and quotes everything.
         path.write_text(json.dumps({"servers": {"lab": keys}}, indent=1))
         path.chmod(0o600)
+        if is_trusted and {"password_command", "password_env", "ssh_options"} & {*more}:
+            self.trust(root)
+
+    def trust(self, root: Path) -> None:
+        """Trust what the configuration of ``root`` asks of this machine, as `mtr trust` does."""
+        claim = load_config(find_project(root, self.environ), self.environ).claim
+        if claim is not None:
+            store_trust(claim, self.environ)
 
     def git(self, root: Path, *words: str) -> None:
         """Run git in ``root``."""

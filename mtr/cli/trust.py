@@ -1,0 +1,61 @@
+"""``mtr trust``: allow what a project's configuration asks of this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mtr.cli.app import choose, is_interactive, take
+from mtr.errors import UsageError
+
+if TYPE_CHECKING:
+    from mtr.command_line import Invocation
+
+
+@click.command()
+@take("directory")
+@click.option("--show", is_flag=True, help="Print the values and their hash, for MTR_TRUST; allow nothing.")
+@click.option("--revoke", is_flag=True, help="Forget all that was allowed for this project.")
+@click.pass_obj
+def trust(invocation: Invocation, directory: str | None, *, show: bool, revoke: bool) -> int:
+    """Allow what the project's configuration asks of this machine.
+
+    Values that run programs here, give what is yours to a server, or weaken the check of host keys count only after
+    this, where a file of the project sets them. Prints each value with the place where it is written; on a terminal,
+    asks. An edit of any other key changes nothing; an edit of one of these asks again.
+    """
+    from mtr.config.load import load_config
+    from mtr.config.project import find_project
+    from mtr.config.trust import VARIABLE, is_stored, revoke_trust, store_trust
+    from mtr.voice import Voice
+
+    if show and revoke:
+        raise UsageError("--show and --revoke exclude each other", hint="mtr trust --help")
+    voice = Voice()
+    project = find_project(Path(choose(directory, invocation, "directory") or "."), os.environ)
+    if revoke:
+        root = str(project.config_dir.parent if project.config_dir else project.root)
+        count = revoke_trust(root, os.environ)
+        said = "is trusted no more; connections that are open stay so: mtr down" if count else "was not trusted"
+        voice.say(f"{root} {said}")
+        return 0
+    claim = load_config(project, os.environ).claim
+    if claim is None:
+        voice.say(f"nothing in the configuration of {project.root} needs trust")
+        return 0
+    for value in claim.values:
+        click.echo(str(value))
+    if show:
+        click.echo(f"{VARIABLE}={claim.digest}")
+        return 0
+    if is_stored(claim, os.environ):
+        voice.say("trusted already")
+        return 0
+    if is_interactive() and not voice.ask("Trust these values?"):
+        return 1
+    store_trust(claim, os.environ)
+    voice.say(f"trusted for {claim.root}")
+    return 0
