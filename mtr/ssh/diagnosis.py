@@ -48,12 +48,17 @@ def drop_noise(log: str) -> str:
     return "\n".join(line for line in kept if line.strip())
 
 
-def _try_ssh(endpoint: Endpoint) -> str:
-    """Return the command that shows more, with the user and the port that mtr's own configuration adds."""
+def render_ssh(endpoint: Endpoint, *more: str) -> str:
+    """Return the ssh to type by hand, with the user and the port that mtr's own configuration adds."""
     added = dict(word.partition("=")[::2] for word in endpoint.explicit if "=" in word)
     flags = [f"-l {shlex.quote(added['User'])}"] if "User" in added else []
     flags += [f"-p {added['Port']}"] if "Port" in added else []
-    return " ".join(["ssh -v", *flags, shlex.quote(endpoint.destination), "true"])
+    return " ".join(["ssh", *more, *flags, shlex.quote(endpoint.destination), "true"])
+
+
+def _try_ssh(endpoint: Endpoint) -> str:
+    """Return the command that shows more."""
+    return render_ssh(endpoint, "-v")
 
 
 def _refused(endpoint: Endpoint, words: str) -> ConnectError:
@@ -75,7 +80,15 @@ def _unknown_host(endpoint: Endpoint, words: str) -> ConnectError:
 
 def _denied(endpoint: Endpoint, words: str) -> ConnectError:
     hint = f"check user and key; where it must ask: mtr up -s {endpoint.server_name}; to see more: {_try_ssh(endpoint)}"
-    return AuthenticationFailed(f"{endpoint.label} accepts no login", detail=words, hint=hint)
+    return AuthenticationFailed(f"{_name_refuser(endpoint, words)} accepts no login", detail=words, hint=hint)
+
+
+def _name_refuser(endpoint: Endpoint, words: str) -> str:
+    """Return who refused: the server, or a host on the way there, by the user@host that ssh names at the end."""
+    named = re.findall(r"^(\S+@\S+): Permission denied", words, re.MULTILINE)
+    if not endpoint.has_jump or not named or named[-1] == endpoint.address.rpartition(":")[0]:
+        return endpoint.label
+    return f"{named[-1]}, on the way to {endpoint.label},"
 
 
 def _too_many_keys(endpoint: Endpoint, words: str) -> ConnectError:
@@ -127,6 +140,14 @@ def _no_algorithm(endpoint: Endpoint, words: str) -> ConnectError:
     return ConnectError(f"{endpoint.label} and this machine have no algorithm in common", detail=words, hint=hint)
 
 
+def _closed(endpoint: Endpoint, words: str) -> ConnectError:
+    """Return the error for a connection that is closed in place of a greeting; on a way of several it may be any's."""
+    if endpoint.has_jump:
+        return ConnectError(f"cannot connect to {endpoint.label}", detail=words, hint=_try_ssh(endpoint))
+    hint = f"wait a moment (too many logins at once, a ban after failed ones), or check the port: {_try_ssh(endpoint)}"
+    return ConnectError(f"{endpoint.label} closed the connection before any login", detail=words, hint=hint)
+
+
 _CAUSES: tuple[tuple[str, Callable[[Endpoint, str], ConnectError]], ...] = (
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", _key_changed),
     ("Too many authentication failures", _too_many_keys),
@@ -136,6 +157,7 @@ _CAUSES: tuple[tuple[str, Callable[[Endpoint, str], ConnectError]], ...] = (
     ("Connection refused", _refused),
     ("Unable to negotiate|no matching .* found", _no_algorithm),
     ("timed out|Timeout, server|No route to host|Network is unreachable|Host is down", _timeout),
+    ("kex_exchange_identification: .*Connection (closed|reset) by", _closed),
 )
 """Patterns in order: the first that matches names the cause."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from mtr.errors import ConnectError, LoginShellBroken
 from mtr.ssh import master, options
+from mtr.ssh.diagnosis import render_ssh
 from mtr.ssh.facts import Facts
 from mtr.ssh.known_hosts import find_keys
 from mtr.ssh.leftovers import collect_files
@@ -137,7 +138,8 @@ class Sessions:
             raise LoginShellBroken(
                 f"{self.endpoint.label}: the login works, but the login shell ran nothing (status {found.status})",
                 detail=(found.stdout + found.stderr).decode(errors="replace"),
-                hint=f"look for an exit or exec in the rc files there: ssh {self.endpoint.destination} true; echo $?",
+                hint="look for an exit or exec in the rc files there, or for a forced command: "
+                f"{render_ssh(self.endpoint)}; echo $?",
             )
         record = master.load_record(self.socket)
         if record is not None:
