@@ -51,8 +51,8 @@ _PLAIN = frozenset(
     connectionattempts connecttimeout escapechar fingerprinthash gssapiauthentication hashknownhosts hostname
     identitiesonly identityfile ipqos kbdinteractiveauthentication challengeresponseauthentication loglevel
     numberofpasswordprompts obscurekeystroketiming passwordauthentication port preferredauthentications proxyjump
-    pubkeyauthentication rekeylimit requesttty serveralivecountmax serveraliveinterval setenv tcpkeepalive updatehostkeys user
-    visualhostkey""".split()  # noqa: SIM905  a page of words
+    pubkeyauthentication rekeylimit requesttty serveralivecountmax serveraliveinterval setenv tcpkeepalive
+    updatehostkeys user visualhostkey""".split()  # noqa: SIM905  a page of words
 )
 _OFF = {
     **dict.fromkeys(("forwardagent", "forwardx11", "forwardx11trusted", "gssapidelegatecredentials"), ("no", "false")),

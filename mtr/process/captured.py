@@ -59,12 +59,17 @@ def stream(
     env: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
     cwd: Path | None = None,
+    bound: bool = False,
 ) -> int:
     """Run ``argv`` to its end, handing over its output in chunks as they come, and return its status.
 
-    The callbacks run on threads of their own, one per stream. Raises as :func:`run_captured` does.
+    The callbacks run on threads of their own, one per stream. With ``bound`` the program dies with mtr, also where mtr
+    is killed, on systems that can do that. Raises as :func:`run_captured` does.
     """
     program = _find_program(argv[0], env)
+    if bound and (binder := shutil.which("setpriv")):
+        # prctl(2), PR_SET_PDEATHSIG, which no program in Python can set for another between fork and exec.
+        argv, program = [binder, "--pdeathsig", "KILL", "--", program, *argv[1:]], binder
     with open(os.devnull, "rb") as null, _reading(on_stdout) as out, _reading(on_stderr) as err:
         options: dict[str, Any] = {
             # Bytes are fed by a thread that ends up to 0.1 s after the program; a file costs nothing.

@@ -304,6 +304,9 @@ class Wire:
 
         rsync passes on the 255 of its ssh, so a session that never opened is tried again as any other.
         """
+        from mtr.ssh.leftovers import collect_files
+
+        collect_files(self.environ)
 
         def once() -> Ended:
             log = self.new_log()

@@ -189,8 +189,9 @@ class RsyncSyncer(BaseSyncer):
                 shell=shell,
                 extra=self.extra,
             )
+            environ = build_environment()
             return stream(
-                argv, on_stdout=reader.feed, on_stderr=reader.feed_error, stdin=names, env=build_environment()
+                argv, on_stdout=reader.feed, on_stderr=reader.feed_error, stdin=names, env=environ, bound=True
             )
 
         status = self.connection.attempt_rsync(run_once)

@@ -104,7 +104,7 @@ class Fault:
         assert look_at(self.home.remote(self.project)) == look_at(self.project)
         with contextlib.suppress(AssertionError):  # what is left is better said than waited for
             wait_until(lambda: not self.list_left(), "nothing to be left")
-        assert self.list_left() == []
+        assert self.list_left() == [], self.list_left()
         if ran is not None:
             count = self.home.remote(self.project).parent / "count"
             assert len(count.read_text().splitlines() if count.exists() else []) == ran
