@@ -140,7 +140,10 @@ def _find_git_dir(directory: Path) -> Path | None:
         if not line.startswith("gitdir:"):
             return None
         path = directory / line.removeprefix("gitdir:").strip()
-    return path if (path / "HEAD").is_file() else None
+    try:
+        return path if (path / "HEAD").is_file() else None
+    except OSError:
+        return None  # A name too long: nothing that git could follow either.
 
 
 def _find_main_worktree(top: Path, git_dir: Path | None) -> Path | None:

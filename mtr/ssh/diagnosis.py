@@ -103,7 +103,7 @@ def _key_changed(endpoint: Endpoint, words: str) -> ConnectError:
     offered = re.search(r"fingerprint for the (\S+) key sent by the remote host is\s+(SHA256:\S+?)\.?\s", f"{words}\n")
     offending = re.findall(r"^Offending (?:\S+ )?key (?:in|for IP in) (.+):(\d+)$", words, re.MULTILINE)
     name = endpoint.known_name or render_name(host, port)
-    stored = [key for file, line in offending for key in find_keys([file], name) if key.line == int(line)]
+    stored = [key for file, line in offending for key in find_keys([file], name) if str(key.line) == line]
     if not (offered and stored):
         return HostKeyChanged(_CHANGED.format(endpoint.label), detail=words, hint=f"ssh-keygen -R {shlex.quote(name)}")
     return build_key_changed(endpoint.label, name, f"{offered[1]} {offered[2]}", stored)

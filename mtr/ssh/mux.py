@@ -23,6 +23,8 @@ VERSION = 4
 ASK_TIMEOUT_S = 5.0
 MAX_MESSAGE_BYTES = 256 << 10
 """OpenSSH takes and sends no longer ones (mux.c); what says it does is no master."""
+MAX_MESSAGES = 100
+"""Of one session there are three or four."""
 
 HELLO = 0x00000001
 NEW_SESSION = 0x10000002
@@ -67,6 +69,7 @@ class Session:
         self._status: int | None = None
         self._opened = False
         self._refused = False
+        self._heard = 0
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
             # A master that has been stopped takes nothing from its socket.
@@ -149,7 +152,10 @@ class Session:
 
     def _read_message(self, message: bytes) -> None:
         kind = unpack_from(">I", message)[0]
-        if kind == SESSION_OPENED:
+        self._heard += 1
+        if self._heard > MAX_MESSAGES:
+            self._give_up("what answers there talks without end")
+        elif kind == SESSION_OPENED:
             self._opened = True
         elif kind == EXIT_MESSAGE:
             self._status = unpack_from(">I", message, 8)[0]

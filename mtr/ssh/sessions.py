@@ -189,6 +189,16 @@ class Sessions:
         return [["sshpass", "-d", "FD", "nohup", *argv] if is_typed else argv]
 
 
+_ANSWERS = {
+    "payload": ("LC_MTR", "XMODIFIERS"),
+    "stat": ("c", "f"),
+    "rsync": ("yes",),
+    "archive": ("tar",),
+    "archive64": ("yes",),
+}
+"""What ``probe.sh`` can say."""
+
+
 def _give_up(line: Line, ended: Ended, failures: int) -> None:
     """A master that was opened this moment and takes no session is broken."""
     if failures > 2 or ended.outcome is Outcome.REFUSED:
@@ -196,10 +206,12 @@ def _give_up(line: Line, ended: Ended, failures: int) -> None:
 
 
 def parse_probe(text: str) -> dict[str, str]:
-    """Return the facts in the output of ``probe.sh``, found among whatever rc files print."""
+    """Return the facts in the output of ``probe.sh``, found among whatever rc files print in front of it."""
     facts: dict[str, str] = {}
     for line in text.splitlines():
         words = line.split()
-        if len(words) == 3 and words[0] == "mtr-probe":
+        if words == ["mtr-probe", "start", "1"]:
+            facts = {"start": "1"}
+        elif len(words) == 3 and words[0] == "mtr-probe" and words[2] in _ANSWERS.get(words[1], ()):
             facts.setdefault(words[1], words[2])
     return facts

@@ -253,9 +253,10 @@ class Sftp:
         try:
             self._run(iter(tasks), ready)
         except BaseException:
-            # What a task has begun here it takes back now, and not when somebody collects it.
-            for running in {id(r): r for r in (*ready, *(r for r, _ in self._waiting.values()))}.values():
+            # Now, and not when they are collected: they have files to close and to remove.
+            for running in (*ready, *(running for running, _ in self._waiting.values())):
                 running.task.close()
+            self._waiting.clear()
             raise
 
     def _run(self, source: Iterator[Task], ready: deque[_Running]) -> None:

@@ -149,7 +149,7 @@ class OutputReader:
 
     def _keep(self, transfer: Transfer) -> None:
         self.files_sent += 1
-        # The number keeps the same path with the same size apart: transfers have no order.
+        # The number keeps a path that comes twice apart: transfers have no order.
         heapq.heappush(self._biggest, (transfer.bytes_sent, self.files_sent, transfer))
         if len(self._biggest) > BIGGEST_KEPT:
             heapq.heappop(self._biggest)

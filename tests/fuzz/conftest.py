@@ -1,12 +1,10 @@
-"""How long the fuzz tests look: a few examples by default, as many as ``MTR_FUZZ_EXAMPLES`` says in a long run."""
+"""The profiles of the fuzz tests: for parsers, and for runs of the whole program."""
 
 from __future__ import annotations
 
-import os
-
 from hypothesis import HealthCheck, Phase, settings
 
-EXAMPLES = int(os.environ.get("MTR_FUZZ_EXAMPLES") or 40)
+from tests.fuzz.scale import EXAMPLES
 
 _slow_is_fine = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large)
 settings.register_profile("fuzz", max_examples=EXAMPLES, deadline=None, suppress_health_check=_slow_is_fine)

@@ -151,8 +151,10 @@ class Home:
         """Return the pids of the masters that this home has open."""
         found = []
         for path in self.runtime.glob("*.json"):
-            with contextlib.suppress(OSError, ValueError):
-                found.append(int(json.loads(path.read_text())["pid"]))
+            # A test may have put anything in its place.
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+                if path.is_file():
+                    found.append(int(json.loads(path.read_text())["pid"]))
         return [pid for pid in found if is_alive(pid)]
 
     def close(self) -> None:
