@@ -10,6 +10,7 @@ from mtr.scripts import load_script
 from mtr.ssh.gate import new_run_id
 
 if TYPE_CHECKING:
+    from mtr.process.piped import Captured
     from mtr.ssh.line import Line
 
 
@@ -23,10 +24,11 @@ def undo(line: Line, remote_dir: str) -> tuple[str, tuple[str, ...]]:
     Raises:
         SyncError: not all of it could be brought back.
     """
-    run_id = new_run_id()
-    # Under this name list.sh finds the owner of the lock.
-    command = build_remote_command(f"mtr-{run_id}", load_script("remote/undo.sh"), [remote_dir, run_id])
-    found = line.run_captured(command, timeout_s=600)
+    found = _run_undo(line, remote_dir)
+    if found.status == 5:
+        # It takes over the lock of a run that has died.
+        line.run_script("remote/list.sh", [remote_dir, new_run_id(), "", "", "none"], timeout_s=600)
+        found = _run_undo(line, remote_dir)
     if found.status == 3:
         return "", ()
     lines = found.stdout.decode(errors="replace").split("\n")
@@ -39,6 +41,13 @@ def undo(line: Line, remote_dir: str) -> tuple[str, tuple[str, ...]]:
         raise SyncError(f"{line.label}: only {len(paths)} paths could be brought back", detail=detail, hint="mtr undo")
     started = next((text for text in lines if text.startswith("mtr-from ")), "").rpartition("/")[2].split("-")
     return (_render_time(started[1]) if len(started) > 1 else ""), paths
+
+
+def _run_undo(line: Line, remote_dir: str) -> Captured:
+    run_id = new_run_id()
+    # Under this name list.sh finds the owner of the lock.
+    command = build_remote_command(f"mtr-{run_id}", load_script("remote/undo.sh"), [remote_dir, run_id])
+    return line.run_captured(command, timeout_s=600)
 
 
 def _render_time(stamp: str) -> str:
