@@ -1,8 +1,8 @@
 """Which server a run goes to.
 
 ``-s`` or ``MTR_SERVER``, else ``default``, else the first under ``servers``. What no file names may still be a
-destination: ``user@host[:port]``, a literal ``Host`` of ssh's configuration, or a name with a dot or a colon; it
-gets the ``defaults`` like any other server.
+destination: ``user@host[:port]``, the same behind ``ssh://``, a literal ``Host`` of ssh's configuration, or a name with
+a dot or a colon; it gets the ``defaults`` like any other server.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _DESTINATION = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_URI = "ssh://"
 _ELSEWHERE = "mtr -s user@host CMD"
 
 
@@ -82,15 +83,23 @@ def parse_destination(text: str, template: Server) -> Server | None:
     Raises:
         UsageError: it does, but its user, host or port can never be right.
     """
-    found = _DESTINATION.match(text)
-    if found is None:
+    rest = text.removeprefix(_URI)
+    is_uri = rest != text
+    found = _DESTINATION.match(rest.removesuffix("/") if is_uri else text)
+    if found is None or (is_uri and "/" in found[0]):
         return None
     user, host = found["user"], found["bracketed"] or found["bare"] or found["name"]
-    if user is None and "." not in host and ":" not in host:
+    if user is None and "." not in host and ":" not in host and not is_uri:
         return None
+    if user is not None and is_uri:
+        from urllib.parse import unquote
+
+        user = unquote(user)
     port = int(found["port"][:6]) if found["port"] else None
     _ensure_sane(text, user, host, port)
-    return replace(template, name=text, hosts=(host,), user=user or template.user, port=port if port else template.port)
+    return replace(
+        template, name=found[0], hosts=(host,), user=user or template.user, port=port if port else template.port
+    )
 
 
 def _ensure_sane(text: str, user: str | None, host: str, port: int | None) -> None:

@@ -100,7 +100,7 @@ class FallbackConnection(BaseConnection):
             raise LoginShellBroken(
                 f"{self.label}: the login works, but the login shell ran nothing (status {found.status})",
                 detail=(found.stdout + found.stderr).decode(errors="replace"),
-                hint="look for an exit or exec in the rc files there",
+                hint="look for an exit or exec in the rc files there, or for a forced command",
             )
         return facts
 

@@ -38,6 +38,29 @@ def test_destinations_that_no_file_names(place: Workplace, requested: str, host:
     assert server.env == {"A": "1"}
 
 
+@pytest.mark.parametrize(
+    ("requested", "host", "user", "port"),
+    [
+        ("ssh://dev@box:22", "box", "dev", 22),
+        ("ssh://box", "box", "all", 2222),
+        ("ssh://box:22/", "box", "all", 22),
+        ("ssh://me%40corp@[::1]:22", "::1", "me@corp", 22),
+    ],
+)
+def test_destinations_as_uris(place: Workplace, requested: str, host: str, user: str, port: int):
+    """Ssh knows ssh://user@host:port; the server's name is what stands behind the slashes."""
+    server = place.select(requested, DEFAULTS)
+    assert (server.hosts, server.user, server.port) == ((host,), user, port)
+    assert server.name == requested.removeprefix("ssh://").removesuffix("/")
+
+
+@pytest.mark.parametrize("requested", ["ssh://", "ssh://box/path", "ssh://a@b:x", "ssh://-box"])
+def test_uris_that_are_no_destination(place: Workplace, requested: str):
+    """A path, no host, no port: refused, as ssh does."""
+    with pytest.raises((ServerNotFound, UsageError)):
+        place.select(requested, DEFAULTS)
+
+
 def test_works_without_any_configuration(place: Workplace):
     """A destination is enough."""
     server = place.select("dev@box")
