@@ -241,7 +241,8 @@ class Errand:
                 raise TreeRefused("the tree there is not as this machine left it")
             if words[0] == "push":
                 said = "\n".join(words[2:]).encode()
-                self._delivery.check_applied(int(words[1]) or 1, said, said)
+                status = int(words[1]) if words[1:] and words[1].isdecimal() else 1
+                self._delivery.check_applied(status or 1, said, said)
             raise build_refusal(self._line.server_name, command, words)
         if push is not None:
             self._delivery.confirm(push)

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from mtr.errors import sanitize
+from mtr.errors import reveal_controls, sanitize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Voice:
         """Print one line that the user must see."""
         self._clear()
         ending = "\r\n" if self._is_terminal and _is_raw() else "\n"
-        sys.stderr.write(f"mtr: {sanitize(line)}{ending}")
+        sys.stderr.write(f"mtr: {reveal_controls(line)}{ending}")
         sys.stderr.flush()
 
     def detail(self, line: str) -> None:

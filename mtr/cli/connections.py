@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mtr.cli.app import choose, is_interactive, take
+from mtr.errors import reveal_controls
 from mtr.voice import Voice
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def servers(invocation: Invocation, directory: str | None, as_json: bool) -> int
         width = max(len(row.name) for row in rows)
         for row in rows:
             mark = "*" if row.is_default else " "
-            click.echo(f"{mark} {row.name:<{width}}  {row.state:<5}  {row.address}")
+            click.echo(reveal_controls(f"{mark} {row.name:<{width}}  {row.state:<5}  {row.address}"))
     else:
         Voice().say("no server is configured; any destination works: mtr -s user@host CMD")
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mtr.cli.app import choose, is_interactive, take
-from mtr.errors import MtrError, UsageError, render_error, sanitize
+from mtr.errors import MtrError, UsageError, render_error, reveal_controls
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
@@ -52,7 +52,7 @@ def sync(invocation: Invocation, /, *, full: bool, watch: bool, **options: str |
 def render_preview(found: Preview) -> str:
     """Return one line for each path: its mark and its name."""
     marked = (("+", found.new), ("~", found.changed), ("-", found.deleted), ("?", found.foreign))
-    return "".join(f"{mark} {sanitize(os.fsdecode(path))}\n" for mark, paths in marked for path in paths)
+    return "".join(f"{mark} {reveal_controls(os.fsdecode(path))}\n" for mark, paths in marked for path in paths)
 
 
 def _watch(delivery: Delivery, voice: Voice) -> int:

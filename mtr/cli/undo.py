@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mtr.cli.app import choose, is_interactive, take
-from mtr.errors import sanitize
+from mtr.errors import reveal_controls
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
@@ -35,7 +35,7 @@ def undo(invocation: Invocation, server: str | None, directory: str | None, *, q
     route, line = open_line(invocation, os.environ, voice, may_prompt=is_interactive())
     when, paths = undo_push(line, route.remote_dir)
     for path in paths:
-        click.echo(sanitize(path))
+        click.echo(reveal_controls(path))
     files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
     taken = f"{files} brought back on {line.server_name}, taken by the sync of {when}"
     voice.say(taken if paths else "nothing to bring back")

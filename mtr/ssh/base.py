@@ -63,4 +63,6 @@ class BaseConnection(Line):
     def run(self, command: Command, *, stdin: bytes = b"", timeout_s: float | None = None) -> Captured:
         """Run ``command`` through the gate and return its status and output, for scripts and notebooks."""
         call = self.prepare_call(command)
-        return self.run_captured(call.remote_command, extra=call.environ, stdin=stdin, timeout_s=timeout_s)
+        return self.run_captured(
+            call.remote_command, extra=call.environ, stdin=stdin, timeout_s=timeout_s, limit_bytes=None
+        )

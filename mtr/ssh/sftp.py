@@ -30,6 +30,9 @@ BLOCK_BYTES = 32768
 BATCH_BLOCKS = 64
 """Blocks of one file that are in flight together: 2 MiB, the window of OpenSSH's channels."""
 
+MAX_PACKET_BYTES = 1 << 18
+"""sftp-common.h, SFTP_MAX_MSG_LENGTH: OpenSSH's own client takes no more."""
+
 MAX_REQUESTS = 512
 MAX_TASKS = 100
 """Each may hold a file open, and some systems allow a process 256."""
@@ -345,7 +348,7 @@ class Sftp:
             if not data:
                 raise self._lost()
             self._in += data
-            if unpack_from(">I", self._in.ljust(4, b"\0"))[0] > 1 << 24:
+            if unpack_from(">I", self._in.ljust(4, b"\0"))[0] > MAX_PACKET_BYTES:
                 # What an rc file prints comes before the first packet, and its letters look like a great length.
                 raise self._lost(f"something there prints before SFTP begins: {bytes(self._in[:200])!r}")
         end = 4 + unpack_from(">I", self._in)[0]

@@ -195,12 +195,13 @@ class Wire:
         stdin: bytes = b"",
         extra: Mapping[str, str] | None = None,
         timeout_s: float | None = SCRIPT_TIMEOUT_S,
+        limit_bytes: int | None = MAX_ANSWER_BYTES,
     ) -> Captured:
         """Run one remote command line and return its status and output; raises as :meth:`run_script`."""
         streams: list[bytes] = []
 
         def once() -> Ended:
-            ended, streams[:] = self._capture(command, stdin, extra, timeout_s)
+            ended, streams[:] = self._capture(command, stdin, extra, timeout_s, limit_bytes)
             return ended
 
         ended = self.attempt(once)
@@ -209,7 +210,12 @@ class Wire:
         return Captured(ended.status, streams[0], streams[1])
 
     def _capture(
-        self, command: str, stdin: bytes, extra: Mapping[str, str] | None, timeout_s: float | None
+        self,
+        command: str,
+        stdin: bytes,
+        extra: Mapping[str, str] | None,
+        timeout_s: float | None,
+        limit_bytes: int | None,
     ) -> tuple[Ended, list[bytes]]:
         source = open_input(stdin)
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
@@ -227,8 +233,7 @@ class Wire:
                 )
 
         try:
-            # With a timeout it is mtr that asks; without, a caller who wants it all.
-            streams = read_all((out, err), 0.5, look, None if timeout_s is None else MAX_ANSWER_BYTES)
+            streams = read_all((out, err), 0.5, look, limit_bytes)
         except BaseException:
             session.close()
             raise

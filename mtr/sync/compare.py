@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from mtr.sync.plan import Entry
     from mtr.sync.seed import Identity
 
-
 MAX_LISTING_BYTES = 1 << 30
 
 

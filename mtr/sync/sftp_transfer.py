@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     Counts = Callable[[int], None]
 
 NS_PER_S = 1_000_000_000
-MAX_PATH_BYTES = 1 << 16
-"""Longer than a path of any system: a server that lists ever deeper directories never ends."""
+MAX_NAMES = 5_000_000
+MAX_PATH_BYTES = 4096
+"""A server must not go on for ever. Linux knows no longer path (limits.h, PATH_MAX)."""
 
 
 def upload(session: Sftp, top: bytes, entry: Entry, place: bytes, sent: Callable[[bytes], None], count: Counts) -> Task:
@@ -106,15 +107,15 @@ def look_at_all(session: Sftp, places: Iterable[bytes]) -> dict[bytes, Attribute
 
 def walk(session: Sftp, top: bytes) -> Iterator[tuple[bytes, Attributes]]:
     """Yield every path below the directory ``top`` of the server, relative to it, level by level; links as links."""
-    level = [b""]
+    level, room = [b""], [MAX_NAMES]
     while level:
         found: list[tuple[bytes, Attributes]] = []
-        session.run(_list_dir(top, folder, found) for folder in level)
+        session.run(_list_dir(top, folder, found, room) for folder in level)
         yield from found
         level = [path for path, look in found if look.mode is not None and stat.S_ISDIR(look.mode)]
 
 
-def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]]) -> Task:
+def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]], room: list[int]) -> Task:
     place = top + b"/" + folder if folder else top
     opened = yield [sftp.open_dir(place)]
     sftp.check(place, opened)
@@ -127,6 +128,9 @@ def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]]) 
         sftp.check(place, [reply])
         if not reply.names:
             raise SyncError(f"the server does not list {place.decode(errors='replace')} to its end")
+        room[0] -= max(1, len(reply.names))
+        if room[0] < 0 or len(folder) > MAX_PATH_BYTES:
+            raise SyncError(f"the server lists more than {MAX_NAMES:,} names, or deeper than any path goes")
         for name, look in reply.names:
             if not name or b"/" in name or b"\0" in name or len(folder) > MAX_PATH_BYTES:
                 # Below that directory only: a server must not choose where else a download writes.
@@ -156,8 +160,8 @@ def download(session: Sftp, place: bytes, look: Attributes, target: bytes, count
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         yield from _download_content(session, descriptor, place, opened[0].data, look.size_bytes, count)
-        # Never the bits that let a program run as somebody else.
-        os.fchmod(descriptor, (look.mode if look.mode is not None else 0o644) & 0o777)
+        # Never the bits that let a program run as somebody else, or others write.
+        os.fchmod(descriptor, (look.mode if look.mode is not None else 0o644) & 0o755)
         os.utime(descriptor, (look.mtime_s, look.mtime_s))
         os.fsync(descriptor)
         os.replace(part, target)
@@ -191,8 +195,11 @@ def _download_content(
                 is_whole = True
                 break
             sftp.check(place, [reply])
-            if not reply.data:
-                raise SyncError(f"the server sends nothing of {place.decode(errors='replace')}", hint="run it again")
+            if not reply.data or len(reply.data) > sftp.BLOCK_BYTES:
+                raise SyncError(
+                    f"the server sends nothing, or more than it was asked for, of {place.decode(errors='replace')}",
+                    hint="run it again",
+                )
             os.pwrite(descriptor, reply.data, offset)
             offset += len(reply.data)
         is_whole = is_whole or (size_bytes > 0 and offset >= size_bytes)

@@ -218,7 +218,9 @@ def test_a_push_into_many_directories_reads_the_record_once(home: Home) -> None:
     remote = home.remote(project)
     (record,) = (remote / ".mtr").glob("put.*")
     with record.open("a") as file:
-        file.writelines(f"{number}:4:2026-01-01 00:00:00.000000000 +0000|./gone/{number}\n" for number in range(100_000))
+        file.writelines(
+            f"{number}:4:2026-01-01 00:00:00.000000000 +0000|./gone/{number}\n" for number in range(100_000)
+        )
     settle_clock()
     (remote / "d7" / "f").write_text("theirs\n")
     for number in range(400):

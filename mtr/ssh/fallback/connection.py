@@ -151,6 +151,7 @@ class FallbackConnection(BaseConnection):
         stdin: bytes = b"",
         extra: Mapping[str, str] | None = None,
         timeout_s: float | None = 60.0,
+        limit_bytes: int | None = None,  # noqa: ARG002  this way is for systems where a run is all there is
     ) -> Captured:
         """Run one remote command line and return its status and output.
 
