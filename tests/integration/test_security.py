@@ -258,7 +258,7 @@ def test_an_endless_answer_does_not_fill_the_memory(
         done = run_python(home, project, program)
         assert done.returncode == 125
         assert b"Traceback" not in done.stderr
-        assert b"than" in done.stderr, done.stderr
+        assert b"too long" in done.stderr or b"MiB came where" in done.stderr, done.stderr
 
 
 # -- a hostile server: what it sends
@@ -380,67 +380,18 @@ def plant(home: Home, project: Path, where: str) -> Path:
     return prey
 
 
-def apply_as_another(home: Home, project: Path, link_owner: str) -> subprocess.CompletedProcess[bytes]:
-    """Bring one file by ``apply.sh`` as the user 4242, with links that belong to ``link_owner``."""
-    tools = home.dir / "bin"
-    tools.mkdir()
-    (tools / "id").write_text("#!/bin/sh\necho 4242\n")
-    (tools / "ls").write_text(f'#!/bin/sh\necho "lrwxrwxrwx 1 {link_owner} 0 4 link"\n')
-    for tool in tools.iterdir():
-        tool.chmod(0o755)
-    there = project / "there"
-    (there / ".mtr").mkdir(parents=True)
-    (there / ".mtr" / "t.old").touch()
-    (there / "keep").touch()
-    (home.dir / "prey").mkdir()
-    (there / "src").symlink_to(home.dir / "prey")
-    staged = home.dir / "staged"
-    (staged / "src").mkdir(parents=True)
-    (staged / ".mtr").mkdir()
-    (staged / "src" / "b.py").write_text("theirs\n")
-    (staged / ".mtr" / "plan").write_text("put './src' './src/b.py'\n")
-    (staged / ".mtr" / "end").touch()
-    packed = subprocess.run(["tar", "czf", "-", "."], cwd=staged, capture_output=True, check=True).stdout
-    words = ["tar", str(there), "0123456789abcdef", "new", "old", "client", "c"]
-    environ = {**home.environ, "PATH": f"{tools}:{home.environ['PATH']}"}
-    argv = ["sh", "-c", load_script("remote/apply.sh"), "mtr-apply", *words]
-    return subprocess.run(argv, input=packed, env=environ, capture_output=True, check=False)
-
-
-@pytest.mark.parametrize(("owner", "is_followed"), [("4243", False), ("4242", True), ("0", True)])
-def test_a_link_of_another_user_there_is_not_followed(
-    home: Home,
-    project: Path,
-    owner: str,
-    is_followed: bool,
-) -> None:
-    """``src -> /etc`` of somebody else in a shared directory stops the push; one's own, to a larger disk, is used."""
-    done = apply_as_another(home, project, owner)
-    assert (home.dir / "prey" / "b.py").exists() == is_followed, done.stderr
-    assert (done.returncode == 0) == is_followed
-    assert (b"src is a link that another user has made there" in done.stderr) != is_followed
-
-
 @pytest.mark.parametrize("engine", ["auto", "tar", "rsync", "sftp"])
-def test_a_planted_link_stops_every_transport(home: Home, project: Path, engine: str) -> None:
-    """Edits and deletions go nowhere, and the error names the link; only root can make one of another user's here."""
+def test_a_planted_link_is_not_written_through(home: Home, project: Path, engine: str) -> None:
+    """``src -> elsewhere``, whoever made it: it goes to the trash, and what it leads to stays as it was."""
     home.configure(project, sync=engine)
     assert home.run_mtr(["true"], project).returncode == 0
     prey = plant(home, project, "src")
-    is_foreign = os.getuid() == 0
-    if is_foreign:
-        os.lchown(home.remote(project) / "src", 12345, 12345)
     (project / "src" / "b.py").write_text("edited\n")
-    done = home.run_mtr(["true"], project)
-    if is_foreign:
-        assert done.returncode == 125
-        assert b"src is a link that another user has made there" in done.stderr
-        assert (prey / "b.py").read_text() == "mine\n"
-        (project / "src" / "b.py").unlink()
-        home.run_mtr(["true"], project)
-        assert (prey / "b.py").read_text() == "mine\n"
-    else:
-        assert (done.returncode, (prey / "b.py").read_text()) == (0, "edited\n")
+    done = home.run_mtr(["cat", "src/b.py"], project)
+    assert (done.returncode, done.stdout) == (0, b"edited\n"), done.stderr
+    assert b"went to the trash there" in done.stderr
+    assert (prey / "b.py").read_text() == "mine\n"
+    assert not (home.remote(project) / "src").is_symlink()
 
 
 def test_a_planted_directory_of_mtrs_own_is_refused(home: Home, project: Path) -> None:
@@ -451,7 +402,7 @@ def test_a_planted_directory_of_mtrs_own_is_refused(home: Home, project: Path) -
     there.mkdir(parents=True)
     (there / ".mtr").symlink_to(prey)
     done = home.run_mtr(["true"], project)
-    assert (done.returncode, b".mtr is a link" in done.stderr) == (125, True), done.stderr
+    assert (done.returncode, b".mtr is a symbolic link" in done.stderr) == (125, True), done.stderr
     assert os.listdir(prey) == ["in.0"]
 
 
