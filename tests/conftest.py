@@ -14,6 +14,7 @@ import pytest
 
 from tests.lab.faults import Fault, render_table
 from tests.lab.home import Home
+from tests.lab.kills import list_outliving
 from tests.lab.processes import processes_mentioning, wait_until
 from tests.lab.sshd import SshServer
 
@@ -115,6 +116,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     rows = [value for report in ended for name, value in report.user_properties if name == "fault"]
     if rows and os.environ.get("MTR_FAULT_TABLE"):
         terminalreporter.write(f"\n{render_table(rows)}")
+
+
+@pytest.fixture
+def make_project(home: Home, make_server: Callable[..., SshServer]) -> Callable[..., Path]:
+    """Make a project whose server has lines of its own in sshd_config; it becomes the person's server."""
+
+    def make(*lines: str, user: str = "bash") -> Path:
+        home.use_server(make_server(*lines))
+        return home.make_project(f"proj-{home.server.port}", user)
+
+    return make
+
+
+@pytest.fixture
+def nothing_of_a_run_left(home: Home) -> Iterator[None]:
+    """After the test: no run has a process or a file left on the person's server, nor a file here."""
+    yield
+    wait_until(lambda: not list_outliving(home), f"the end of {list_outliving(home)}")
+    there = home.server.dir / "home"
+    left = [*there.glob("*/.mtr-*"), *there.glob("*/*/*/.mtr/busy.*"), *there.glob("*/*/*/.mtr/in.*")]
+    left += [path for path in home.runtime.glob("*") if path.name.startswith(("run.", "ask."))]
+    assert not left, left
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -37,7 +37,6 @@ class Home:
 
     def __init__(self, server: SshServer) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix="mtr-lab-", dir="/tmp")).resolve()
-        self.server = server
         for name in ("h", "r", "p"):
             (self.dir / name).mkdir(mode=0o700)
         self.home = self.dir / "h"
@@ -60,6 +59,11 @@ class Home:
         (self.home / ".gitconfig").write_text(
             "[user]\n name = A\n email = a@example.org\n[init]\n defaultBranch = main\n"
         )
+        self.use_server(server)
+
+    def use_server(self, server: SshServer) -> None:
+        """Let ``server`` be the one of this person, who knows its host key; projects configured before keep theirs."""
+        self.server = server
         self.write_ssh_config()
         self.known_hosts.write_text(f"[127.0.0.1]:{server.port} {(server.dir / 'host.pub').read_text()}")
 

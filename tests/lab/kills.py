@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab.processes import children_of, is_alive
+from tests.lab.processes import children_of, is_alive, processes_mentioning
 
 if TYPE_CHECKING:
     import random
@@ -72,6 +72,11 @@ def list_remote(home: Home) -> dict[int, list[bytes]]:
 def list_left(home: Home) -> dict[int, list[bytes]]:
     """Return what runs on the server besides sshd's own processes."""
     return {pid: argv for pid, argv in list_remote(home).items() if not is_sshd(argv)}
+
+
+def list_outliving(home: Home) -> dict[int, str]:
+    """Return what runs on the server for any of its users, also what has outlived its connection."""
+    return processes_mentioning([f"{home.server.dir}/home/"])
 
 
 def find_role(role: str, home: Home, run: subprocess.Popen[bytes]) -> list[int]:

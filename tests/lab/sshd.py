@@ -120,8 +120,10 @@ PrintLastLog no
 MaxStartups 200
 Subsystem sftp internal-sftp
 """
-        if any(line.startswith("Subsystem") for line in lines):
-            fixed = fixed.replace("Subsystem sftp internal-sftp\n", "")  # sshd takes no second one
+        for name in ("Subsystem", "MaxStartups"):
+            if any(line.startswith(f"{name} ") for line in lines):
+                # sshd takes no second one of the former, and the last one of the latter.
+                fixed = "".join(line for line in fixed.splitlines(keepends=True) if not line.startswith(f"{name} "))
         (self.dir / "sshd_config").write_text("\n".join(lines) + fixed)
 
     def start(self) -> SshServer:
