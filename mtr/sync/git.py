@@ -83,7 +83,7 @@ def find_work_tree(directory: bytes) -> WorkTree:
         words = _first_words(answer)
         return build_bare_tree(directory, "" if "not a git repository" in words else words)
     inside, _, prefix = answer.stdout.removesuffix(b"\n").partition(b"\n")
-    if inside != b"true" or (prefix and _is_ignored(directory)):
+    if inside != b"true" or b"\0" in prefix or (prefix and _is_ignored(directory)):
         return build_bare_tree(directory)
     return WorkTree(directory, prefix.removesuffix(b"/"))
 
@@ -150,7 +150,9 @@ def find_common_dir(directory: bytes) -> str:
     except MissingProgram:
         return ""
     found = answer.stdout.removesuffix(b"\n")
-    return os.path.realpath(os.fsdecode(os.path.join(directory, found))) if answer.status == 0 and found else ""
+    if answer.status or not found or b"\0" in found:
+        return ""
+    return os.path.realpath(os.fsdecode(os.path.join(directory, found)))
 
 
 def list_forced(tree: WorkTree) -> tuple[bytes, ...]:
@@ -318,13 +320,14 @@ def find_ignore_lines(tree: WorkTree, paths: Iterable[bytes]) -> list[tuple[byte
     ``!`` brings the path back. The index does not count here. Below a directory that is ignored, the answer is
     the directory's. No path may lie in another repository or behind a symbolic link: git refuses those.
     """
-    stdin = b"".join(b"./" + path + b"\0" for path in paths)
+    asked = list(paths)
+    stdin = b"".join(b"./" + path + b"\0" for path in asked)
     answer = _ask_git(["check-ignore", "-v", "-n", "-z", "--no-index", "--stdin"], tree, stdin=stdin, fine=(0, 1))
     fields = answer.stdout.split(b"\0")[:-1]
     top = tree.directory.rstrip(b"/")
     for _ in filter(None, tree.prefix.split(b"/")):
         top = os.path.dirname(top)
-    if len(fields) % 4 or not all(line.isdigit() or not line for line in fields[1::4]):
+    if len(fields) != 4 * len(asked) or not all(line.isdigit() or not line for line in fields[1::4]):
         raise GitFailed("git check-ignore answers something else than it was asked")
     records = zip(fields[::4], fields[1::4], fields[2::4], strict=True)
     return [(os.path.join(top, file), int(line), text) if file else None for file, line, text in records]

@@ -264,7 +264,7 @@ def read_signature(path: str) -> Signature:
     """Return what tells whether the file has changed; None if it is not there."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return None
     return (found.st_ctime_ns, found.st_ino, found.st_size)
 
