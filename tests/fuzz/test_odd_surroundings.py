@@ -95,7 +95,7 @@ ARGUMENTS: list[list[str | bytes]] = [
 
 def test_any_arguments_run_or_are_refused(home: Home, project: Path) -> None:
     """Bytes, nothing, a book, options of every kind and abbreviations of them."""
-    for arguments in pick(ARGUMENTS, 24):
+    for arguments in pick(ARGUMENTS, 16):
         is_clear(home.run_mtr(arguments, project, timeout_s=RUN_S))
     assert not (project / "x").exists()
     shutil.rmtree(project / "downloads", ignore_errors=True)
@@ -138,7 +138,7 @@ def test_anything_in_place_of_a_configuration_is_read_or_named(home: Home, proje
     path = paths[place]
     path.parent.mkdir(parents=True, exist_ok=True)
     before = path.read_bytes() if path.exists() else b""
-    for name in pick([*FAULTS], 5, len(place)):
+    for name in pick([*FAULTS], 3, len(place)):
         if place == "ssh" and name in {"fifo", "device", "huge", "gone", "empty", "cut", "flipped"}:
             continue  # ssh itself waits for those, or leaves the lab
         clear(path)
