@@ -48,7 +48,9 @@ def split_parts(glob: bytes) -> tuple[bytes, ...]:
     while at < len(glob):
         end = _skip_token(glob, at)
         if glob[at:end] in {b"/", b"\\/"}:
-            parts.append(glob[start:at])
+            part = glob[start:at]
+            # In front of an escaped slash, git takes them for one directory at least.
+            parts += [b"*", DIRECTORIES] if end - at > 1 and _is_directories(part) else [part]
             start = end
         at = end
     found = [DIRECTORIES if _is_directories(part) else part for part in [*parts, glob[start:]]]

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from trees import list_oracle, run_git, write_tree
 
@@ -209,6 +209,7 @@ def read_globs() -> st.SearchStrategy[bytes]:
 
 @settings(quick, max_examples=100)
 @given(st.lists(read_globs(), min_size=1, max_size=6))
+@example([b"**\\/]"])
 def test_globs_match_what_git_matches(globs):
     """The transcription of git's glob matcher agrees with git on any pattern, well-formed or not."""
     with_letters = [
