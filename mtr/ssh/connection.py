@@ -45,10 +45,11 @@ def connect(
         NotTrusted: its project's files ask for what the user has not allowed.
         ConnectError: no address could be reached, or the first reachable one refused the login.
     """
-    from mtr.config.trust import ensure_trusted
-
     environ = os.environ if environ is None else environ
-    ensure_trusted(server.claim, environ)
+    if server.claim is not None:
+        from mtr.config.trust import ensure_trusted
+
+        ensure_trusted(server.claim, environ)
     if explain_fallback(server, environ) and not can_share():
         from mtr.ssh.fallback.connection import connect_alone
 

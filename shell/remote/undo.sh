@@ -11,11 +11,16 @@
 # to bring back, 5 when a push does not end.
 #
 # Assumptions:
-# 1. The lock is the token, as in apply.sh, and gets its name back: what the client has put there has not changed.
+# 1. A link of another user's in the tree is not followed: see own_way in apply.sh.
+# 2. The lock is the token, as in apply.sh, and gets its name back: what the client has put there has not changed.
 
 mtr_dir=$1 mtr_run=$2
 case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
 cd -- "$mtr_dir" || exit 3
+if [ -L .mtr ]; then
+  echo '.mtr is a link there' >&2
+  exit 1
+fi
 [ -d .mtr/trash ] || exit 3
 mtr_boot=
 read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
@@ -56,6 +61,20 @@ echo "mtr-from $mtr_from"
 (cd -- "$mtr_from" && find . ! -type d -exec sh -c '
   cd ../../.. || exit
   for f; do
+    p=${f%/*}
+    while [ "$p" != . ]; do
+      if [ -L "$p" ]; then
+        u=$(set -- $(LC_ALL=C ls -ldn -- "$p") && echo "${3-}")
+        case $u in
+          0 | "$(id -u)") ;;
+          *)
+            printf "%s\n" "${p#./} is a link that another user has made there" >&2
+            exit 1
+            ;;
+        esac
+      fi
+      p=${p%/*}
+    done
     if [ -e "$f" ] || [ -L "$f" ]; then
       mkdir -p -- "$mtr_to/${f%/*}" && mv -- "$f" "$mtr_to/$f" || exit
     fi
