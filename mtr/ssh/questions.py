@@ -15,7 +15,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from mtr.errors import AuthenticationFailed
+from mtr.errors import AuthenticationFailed, sanitize
 from mtr.scripts import load_script
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def is_for_password(question: str) -> bool:
 
 
 def ask_person(question: str) -> str:
-    """Ask on the terminal; what is typed shows for a yes or no alone."""
+    """Ask on the terminal; what is typed shows for a yes or no alone. The words may be the server's."""
+    question = sanitize(question)
     if "(yes/no" in question:
         sys.stderr.write(f"{question.rstrip()} ")
         sys.stderr.flush()

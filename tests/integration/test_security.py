@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pexpect
 import pytest
 
 from mtr.scripts import load_script
@@ -364,6 +365,18 @@ def test_a_refusal_there_cannot_write_to_the_terminal(home: Home, project: Path)
     assert done.returncode == 125
     assert "\x9b" not in done.stderr.decode()
     assert b"\\x9b2J" in done.stderr
+
+
+def test_what_a_login_asks_cannot_write_to_the_terminal(home: Home) -> None:
+    """The server chooses the words of a question for a code or a password."""
+    program = "import sys; from mtr.ssh.questions import ask_person; print(len(ask_person(sys.argv[1])))"
+    for question in ("Code\x1b[2J:", "Sure\x1b[2J (yes/no)?"):
+        child = pexpect.spawn(sys.executable, ["-c", program, question], env=home.environ, timeout=30)
+        child.expect_exact(question.replace("\x1b", "\\x1b"))
+        child.sendline("1234")
+        child.expect_exact("4\r\n")
+        child.expect(pexpect.EOF)
+        child.close()
 
 
 # -- another user of the server
