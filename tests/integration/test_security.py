@@ -17,6 +17,7 @@ from mtr.scripts import load_script
 from mtr.sync import sftp_transfer
 from tests.lab import hostile_sftp
 from tests.lab.processes import wait_until
+from tests.unit.shells import POSIX_SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
