@@ -158,10 +158,14 @@ def open_by_ssh(
     argv = options.build_master_argv(
         endpoint.client, endpoint.config, endpoint.explicit, endpoint.destination, socket, may_prompt=asks
     )
+    started_s = time.monotonic()
     status = run_login(endpoint, socket, argv, password, environ, may_prompt=may_prompt)
     if status != 0 or find_master(socket) is None:
-        words = read_log(f"{socket}.log")
-        words = words if drop_noise(words) else ask_why(endpoint, environ)
+        words, took_s = read_log(f"{socket}.log"), time.monotonic() - started_s
+        if not drop_noise(words):
+            # Where it took long, it would take as long once more.
+            is_slow = not may_prompt and took_s > DIAGNOSIS_TIMEOUT_S
+            words = f"the login timed out after {took_s:.0f} s\n" if is_slow else ask_why(endpoint, environ)
         if not asks and "Permission denied" in words:
             words += list_locked_keys(endpoint, environ)
         raise build_connect_error(endpoint, words, status)
