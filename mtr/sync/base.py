@@ -2,6 +2,10 @@
 
 An engine gets a connection and does not care how it was opened. It reports through values and a callback;
 it prints nothing.
+
+An engine that stands alone keeps none of the promises of a run: it takes no lock, keeps nothing in the trash of what it
+replaces although somebody has changed it there, knows no token, deletes nothing, and writes through a directory that
+is a link there. It is for servers and programs that have nothing else; ``mtr.connect(...).sync()`` is a run's sync.
 """
 
 from __future__ import annotations
@@ -85,6 +89,8 @@ class BaseSyncer(ABC):
 
     def sync(self, local_dir: Path, remote_dir: str, exclude_list: Sequence[str] = ()) -> SyncResult:
         """Bring the project at ``local_dir`` to ``remote_dir``, which is made where it is missing.
+
+        Without a lock and without a trash: see the module.
 
         Raises:
             ProjectError: there is no project to sync.

@@ -1,5 +1,7 @@
 """The rsync engine: many or large files, compared by size and time, resumed after a cut.
 
+By itself it has no lock and no trash (see ``base``); a run brings its pushes with ``rsync_push``, which has both.
+
 Owns rsync's command line. Which files travel was decided before: rsync gets a list, never a filter, because
 its own ``:- .gitignore`` rules are not git's (RsyncProject/rsync#1079). The list goes through stdin, separated
 by NUL, so there is no file to protect or to leave behind, and any name travels.

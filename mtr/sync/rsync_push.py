@@ -7,8 +7,9 @@ cut transfer has changed nothing, and what somebody changes there meanwhile is n
 
 rsync's own ``--backup`` into the trash would keep it as well; but the copies have another ctime than the files had, so
 that nothing could tell theirs from ours any more, and they take the same space. The price of a directory beside is the
-space of the files that are replaced, all at once instead of one after another, and nothing in time: for 10 files of
-10 MB edited in one place each, and for 2,000 small ones, both ways take the same within the noise.
+space of the files that are replaced, all at once instead of one after another; a first sync takes no more than the
+files do. For 100 MB on loopback it takes as long as writing into the tree did: 10 files of 10 MB, edited in one place
+each, about 1 s, and 2,000 files of 50 kB 2 to 4 s.
 """
 
 from __future__ import annotations

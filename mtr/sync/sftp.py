@@ -1,8 +1,8 @@
 """The SFTP engine by itself: compares size and time, and needs nothing of the server but its SFTP.
 
 For servers without a POSIX shell, and for programs that sync by hand; a run brings its pushes with ``sftp_push``,
-which has the trash and the lock of the other engines. Here a file is replaced by rename, and nothing is deleted but
-what the plan names.
+which has the trash and the lock of the other engines. Here a file is replaced by rename, without a lock and without a
+copy in the trash (see ``base``), and nothing is deleted but what the plan names.
 """
 
 from __future__ import annotations

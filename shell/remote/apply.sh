@@ -185,7 +185,7 @@ gone() {
   find_theirs "$@"
   if find_bar "$mtr_to"; then return 0; fi
   while IFS= read -r mtr_line; do
-    if is_file "${mtr_line#*|}"; then trash "${mtr_line#*|}" goes 1; fi
+    if is_file "${mtr_line#*\|}"; then trash "${mtr_line#*\|}" goes 1; fi
   done <"$mtr_own/theirs"
   mtr_left=$#
   while [ "$mtr_left" -gt 0 ]; do
@@ -222,7 +222,7 @@ keep_theirs() {
     return
   fi
   while IFS= read -r mtr_line; do
-    mtr_p=${mtr_line#*|}
+    mtr_p=${mtr_line#*\|}
     # The same content needs no keeping, whoever put it there.
     if [ -f "$mtr_p" ] && [ ! -L "$mtr_p" ] && cmp -s -- "$mtr_in/$mtr_p" "$mtr_p"; then continue; fi
     if stands "$mtr_p"; then trash "$mtr_p" stays 1; fi

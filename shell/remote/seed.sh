@@ -46,7 +46,7 @@ seed() {
   st "$@" >"$mtr_stage/.cur"
   awk 'FNR == NR { c[$0]; next } ($0 in c) { print; delete c[$0] }' "$mtr_stage/.cur" ".mtr/put.$mtr_client" >"$mtr_stage/.same"
   set --
-  while IFS= read -r mtr_line; do set -- "$@" "${mtr_line#*|}"; done <"$mtr_stage/.same"
+  while IFS= read -r mtr_line; do set -- "$@" "${mtr_line#*\|}"; done <"$mtr_stage/.same"
   [ $# -gt 0 ] || return 0
   mkdir -p -- "$mtr_stage/tree/$mtr_d" && copy "$@" "$mtr_stage/tree/$mtr_d/" && mtr_count=$((mtr_count + $#))
 }

@@ -1,12 +1,10 @@
-"""The lock of a tree: taken over by one, whoever died with it; undo and sync at once; what is kept, and for how long."""
+"""The lock of a tree: taken over by one, whoever died with it; undo beside syncs; what is kept, and how long."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
-import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mtr.scripts import load_script
-from tests.lab.kills import find_role, list_left
+from tests.lab.kills import kill_role, list_left
 from tests.lab.processes import wait_until
 from tests.lab.trees import edit_for, settle_clock
 from tests.unit.shells import POSIX_SHELLS
@@ -117,7 +115,7 @@ def test_undo_takes_a_dead_lock_over(home: Home, project: Path) -> None:
 
 
 def test_undo_killed_at_any_step_loses_nothing(home: Home) -> None:
-    """Each file that the trash had, and each that stood in its place, is in the tree or in the trash, ten times over."""
+    """Each file that the trash had, and each that stood in its place, is in the tree or the trash, ten times over."""
     project, choice = home.make_project("undo-kills"), random.Random(5)
     count = 60
     for number in range(count):
@@ -132,11 +130,7 @@ def test_undo_killed_at_any_step_loses_nothing(home: Home) -> None:
     wanted = sorted([f"theirs {number}\n" for number in range(count)] + [f"mine {number}\n" for number in range(count)])
     for _ in range(10):
         run = home.popen_mtr(["undo"], project)
-        wait_until(lambda: find_role("shell", home, run) or run.poll() is not None, "undo to start")
-        time.sleep(choice.uniform(0, 0.08))
-        for pid in find_role("shell", home, run):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_role("shell", home, run, choice, after_s=0, then_s=choice.uniform(0, 0.1))
         run.communicate(timeout=60)
         wait_until(lambda: not list_left(home), "the server's side to end")
         found = sorted(path.read_text() for path in remote.rglob("f[0-9]*") if path.is_file())
