@@ -45,14 +45,16 @@ _BASE_OPTIONS = (
     "--from0",
     "--files-from=-",
 )
+_FOLLOWING = "--keep-dirlinks"
+"""For an engine that stands alone: a directory that somebody on the server moved to a larger disk, leaving a link, must
+stay that link. From rsync 3.5 on it follows only links that stay below the remote directory, and fails on others."""
+
 _PROBED_OPTIONS = (
     # A file edited twice within a second, at the same size, differs by its nanoseconds alone.
     "--modify-window=-1",
     "-s",  # the remote path reaches rsync there past the login shell
     "--ignore-missing-args",  # what vanished since it was listed
-    # A directory that somebody on the server moved to a larger disk, leaving a link, must stay that link. From
-    # rsync 3.5 on it follows only links that stay below the remote directory, and fails on others.
-    "--keep-dirlinks",
+    _FOLLOWING,
     "--info=progress2",
     "--stats",
     f"--out-format={TRANSFER_FORMAT}",
@@ -121,7 +123,8 @@ def build_rsync_argv(
         remote = quote_posix(remote)
     source, destination = f"{plan.root}/", f"{_bracket_host(connection.destination)}:{remote}"
     chosen = shell or connection.rsync_shell()
-    return ["rsync", *_BASE_OPTIONS, *extra, *features.options, "-e", chosen, "--", source, destination]
+    options = [option for option in features.options if option != _FOLLOWING or extra is _STANDING_ALONE]
+    return ["rsync", *_BASE_OPTIONS, *extra, *options, "-e", chosen, "--", source, destination]
 
 
 def build_file_list(plan: Plan) -> bytes:

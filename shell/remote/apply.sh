@@ -137,7 +137,7 @@ note() {
 # Parts the record by those calls, so that each reads only what it asks for.
 split_record() {
   mkdir "$mtr_own/mine" || fail 1
-  awk -v d="$mtr_own/" -v lines="$mtr_lines" '
+  LC_ALL=C awk -v d="$mtr_own/" -v lines="$mtr_lines" '
     FNR == NR { if (/^=/) k = substr($0, 2); else b[$0] = k; next }
     { p = substr($0, index($0, "|") + 1); if (p in b) l[p] = $0 }
     END {

@@ -20,7 +20,7 @@
 mtr_from=$1 mtr_to=$2 mtr_client=$3 mtr_stat=$4 mtr_run=$5
 case $mtr_from in \~/*) mtr_from=$HOME/${mtr_from#\~/} ;; esac
 case $mtr_to in \~/*) mtr_to=$HOME/${mtr_to#\~/} ;; esac
-mkdir -p -- "$mtr_to/.mtr" && cd -- "$mtr_to" || exit 1
+[ ! -L "$mtr_to/.mtr" ] && mkdir -p -- "$mtr_to/.mtr" && cd -- "$mtr_to" || exit 1
 mtr_to=$PWD mtr_stage=$PWD/.mtr/seed.$mtr_run
 cd -- "$mtr_from" && [ -f ".mtr/put.$mtr_client" ] && mkdir -- "$mtr_stage" || exit 1
 

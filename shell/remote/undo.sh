@@ -17,11 +17,8 @@
 mtr_dir=$1 mtr_run=$2
 case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
 cd -- "$mtr_dir" || exit 3
-if [ -L .mtr ]; then
-  echo '.mtr is a link there' >&2
-  exit 1
-fi
-[ -d .mtr/trash ] || exit 3
+# No link is followed: see apply.sh.
+if [ ! -d .mtr/trash ] || [ -L .mtr ] || [ -L .mtr/trash ]; then exit 3; fi
 mtr_boot=
 read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
 mtr_token='' mtr_i=0

@@ -125,6 +125,25 @@ def test_nothing_is_written_through_a_link_there(home: Home, transport: str) -> 
     assert b"went to the trash" in done.stderr
 
 
+def test_what_a_cut_rsync_brought_is_no_way_out_either(home: Home) -> None:
+    """What came as a link the last time is a directory now: rsync writes into that, and not behind the link."""
+    project = home.make_project("stale-link")
+    assert home.run_mtr(["sync"], project).returncode == 0
+    settle_clock()
+    remote, outside = home.remote(project), home.remote(project).parent / "stale-outside"
+    outside.mkdir()
+    staged = remote / ".mtr" / "partial" / "new"
+    (staged / "a.txt").mkdir(parents=True)
+    (staged / "a.txt" / "in the way").touch()
+    (staged / "data").symlink_to(outside)
+    (project / "data").mkdir()
+    (project / "data" / "bulk.bin").write_bytes(os.urandom(BULK_BYTES))
+    (project / "a.txt").write_text("two\n")
+    assert home.run_mtr(["cat", "a.txt"], project).stdout == b"two\n"
+    assert os.listdir(outside) == []
+    assert (remote / "data" / "bulk.bin").read_bytes() == (project / "data" / "bulk.bin").read_bytes()
+
+
 def test_undo_writes_through_no_link_either(home: Home, project: Path) -> None:
     """What is brought back comes into a directory of the tree; the link in its place goes to the trash."""
     assert home.run_mtr(["true"], project).returncode == 0
