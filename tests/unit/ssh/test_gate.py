@@ -202,3 +202,25 @@ def test_a_missing_shell_refuses(posix_sh: list[str], tmp_path: Path) -> None:
     done = run_gate(posix_sh, tmp_path, command("true", is_text=True, shell="nosuchshell"))
     assert done.returncode == 125
     assert (tmp_path / f".mtr-no.{RUN}").read_text() == "shell\nnosuchshell\n"
+
+
+def test_a_push_that_will_not_come_ends_the_wait_without_a_trace(posix_sh: list[str], tmp_path: Path) -> None:
+    """Whoever has left the marker knows why: the gate takes that away, and leaves no reason that nobody would read."""
+    (tmp_path / "p" / ".mtr").mkdir(parents=True)
+    (tmp_path / "p" / ".mtr" / "no.abc").touch()
+    waiting = command("true", remote_dir=str(tmp_path / "p"))
+    waiting.token = "+abc"
+    done = run_gate(posix_sh, tmp_path, waiting)
+    assert (done.returncode, done.stdout, done.stderr) == (125, b"", b"")
+    assert list(tmp_path.glob(".mtr-*")) == []
+    assert list((tmp_path / "p" / ".mtr").iterdir()) == []
+
+
+def test_what_a_run_left_in_the_home_directory_goes_with_it(posix_sh: list[str], tmp_path: Path) -> None:
+    """Its payload and the reason of its gate are nobody's any more once the run has been ended."""
+    for name in (f".mtr-no.{RUN}", f".mtr-in.{RUN}", ".mtr-no.fedcba9876543210"):
+        (tmp_path / name).touch()
+    words = [RUN[:8], RUN[8:], "TERM"]
+    done = run_shell([*posix_sh, "-c", load_script("remote/reap.sh"), "mtr-script", *words], tmp_path)
+    assert done.stdout == b"none\n"
+    assert [path.name for path in tmp_path.glob(".mtr-*")] == [".mtr-no.fedcba9876543210"]
