@@ -11,8 +11,7 @@
 # to bring back, 5 when a push does not end.
 #
 # Assumptions:
-# 1. A link of another user's in the tree is not followed: see own_way in apply.sh.
-# 2. The lock is the token, as in apply.sh, and gets its name back: what the client has put there has not changed.
+# 1. The lock is the token, as in apply.sh, and gets its name back: what the client has put there has not changed.
 
 mtr_dir=$1 mtr_run=$2
 case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
@@ -60,29 +59,15 @@ echo "mtr-from $mtr_from"
   for f; do
     p=${f%/*}
     while [ "$p" != . ]; do
-      if [ -L "$p" ]; then
-        u=$(set -- $(LC_ALL=C ls -ldn -- "$p") && echo "${3-}")
-        case $u in
-          0 | "$(id -u)") ;;
-          *)
-            printf "%s\n" "${p#./} is a link that another user has made there" >&2
-            exit 1
-            ;;
-        esac
+      # A link on the way leads out of the tree, to files that are not of it.
+      if [ -L "$p" ] || { [ -e "$p" ] && [ ! -d "$p" ]; }; then
+        mkdir -p -- "$mtr_to/${p%/*}" && mv -- "$p" "$mtr_to/$p" || exit
       fi
       p=${p%/*}
     done
     if [ -e "$f" ] || [ -L "$f" ]; then
       mkdir -p -- "$mtr_to/${f%/*}" && mv -- "$f" "$mtr_to/$f" || exit
     fi
-    p=${f%/*}
-    while [ "$p" != . ]; do
-      # A link on the way leads out of the tree.
-      if [ -L "$p" ] || { [ -e "$p" ] && [ ! -d "$p" ]; }; then
-        mkdir -p -- "$mtr_to/${p%/*}" && mv -- "$p" "$mtr_to/$p" || exit
-      fi
-      p=${p%/*}
-    done
     [ -d "${f%/*}" ] || mkdir -p -- "${f%/*}" || exit
     mv -- "$mtr_from/$f" "$f" || exit
     case $f in
