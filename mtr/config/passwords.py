@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 COMMAND_TIMEOUT_S = 60.0
 """Long enough for the user to unlock a password store."""
 
+OUTPUT_BYTES = 64 << 10
+"""As much as counts of what it prints: the password is its first line."""
+
 
 def load_password(server: Server, environ: Mapping[str, str]) -> Secret | None:
     """Return the password of ``server``, or None if it logs in otherwise.
@@ -47,8 +50,9 @@ def _load_from_command(name: str, command: str, environ: Mapping[str, str]) -> S
     from mtr.process.captured import ProgramTimeout, run_captured
 
     hint = "run your password_command by hand, and see that it prints the password"
+    argv = ["/bin/sh", "-c", command]
     try:
-        found = run_captured(["/bin/sh", "-c", command], env=environ, timeout_s=COMMAND_TIMEOUT_S)
+        found = run_captured(argv, env=environ, timeout_s=COMMAND_TIMEOUT_S, keep_bytes=OUTPUT_BYTES)
     except ProgramTimeout as error:
         raise ConfigError(f"{name}: password_command did not end in {COMMAND_TIMEOUT_S:g} s", hint=hint) from error
     if found.status != 0:

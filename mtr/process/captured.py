@@ -35,8 +35,9 @@ def run_captured(
     env: Mapping[str, str] | None = None,
     timeout_s: float | None = None,
     cwd: Path | None = None,
+    keep_bytes: int | None = None,
 ) -> Captured:
-    """Run ``argv`` to its end and return its status and output.
+    """Run ``argv`` to its end and return its status and output, of each stream ``keep_bytes`` and a little more.
 
     Raises:
         MissingProgram: ``argv[0]`` is not installed.
@@ -44,10 +45,19 @@ def run_captured(
     """
     out: list[bytes] = []
     err: list[bytes] = []
-    status = stream(
-        argv, on_stdout=out.append, on_stderr=err.append, stdin=stdin, env=env, timeout_s=timeout_s, cwd=cwd
-    )
+    take_out, take_err = _keep(out, keep_bytes), _keep(err, keep_bytes)
+    status = stream(argv, on_stdout=take_out, on_stderr=take_err, stdin=stdin, env=env, timeout_s=timeout_s, cwd=cwd)
     return Captured(status, b"".join(out), b"".join(err))
+
+
+def _keep(chunks: list[bytes], limit_bytes: int | None) -> Callable[[bytes], None]:
+    """Return what adds a chunk to ``chunks`` until they hold ``limit_bytes``."""
+
+    def take(chunk: bytes) -> None:
+        if limit_bytes is None or sum(map(len, chunks)) < limit_bytes:
+            chunks.append(chunk)
+
+    return chunks.append if limit_bytes is None else take
 
 
 def stream(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 GITLINK_MODE = b"160000"
 
+TIMEOUT_S = 600.0
+"""A million files on a cold disk take minutes; a file system that has gone away takes for ever."""
+
 _REPOSITORY_VARIABLES = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -256,7 +259,7 @@ def _run_git(arguments: Sequence[str], directory: bytes, *, stdin: bytes = b"") 
     from mtr.process.piped import run_piped
 
     argv = ["git", "-C", os.fsdecode(directory), "-c", "core.fsmonitor=false", *arguments]
-    return run_piped(argv, stdin=stdin, env=_build_environment())
+    return run_piped(argv, stdin=stdin, env=_build_environment(), timeout_s=TIMEOUT_S)
 
 
 def _build_environment() -> dict[str, str]:
