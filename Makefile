@@ -5,8 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 RUNS ?= 1000
+SECONDS ?= 60
 
-.PHONY: help setup fmt check test soak bench build demo clean
+.PHONY: help setup fmt check test soak fuzz bench build demo clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,6 +47,13 @@ soak: setup ## half an hour of runs with kills and bad lines in between, kills i
 	$(BIN)/python -m tests.soak --runs $(RUNS)
 	MTR_FAULT_TABLE=1 MTR_KILL_ROUNDS=200 MTR_MODEL_SEEDS=40 MTR_FUZZ_EXAMPLES=1000 $(BIN)/pytest -n $(WORKERS) \
 		tests/integration/test_fault_*.py tests/integration/test_sync_kills.py tests/integration/test_sync_model.py tests/fuzz
+
+$(VENV)/.fuzz: pyproject.toml
+	@tests/make-venv "$(PYTHON)" "$(VENV)" '.[dev,fuzz]'
+	@touch $@ $(VENV)/.dev $(VENV)/.demo
+
+fuzz: $(VENV)/.fuzz ## the fuzzer that looks at what it reaches, SECONDS=120 for each of its targets
+	$(BIN)/python -m tests.fuzz.guided all --seconds $(SECONDS)
 
 bench: setup ## measure mtr against ssh and rsync; BENCH=--quick takes two minutes, BENCH=--help lists options
 	@tests/install-system-packages

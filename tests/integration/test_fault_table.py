@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.lab.sshd import SshServer
 
 LOST = 125
+BOTH = pytest.mark.parametrize("client", ["openssh", "paramiko"])
+"""What carries the connection: ssh, or the master by paramiko that stands in for it."""
 
 
 @pytest.fixture
@@ -49,9 +51,11 @@ def connections(home: Home) -> list[int]:
 # -- between two runs
 
 
-def test_the_master_is_killed(fault: Fault) -> None:
+@BOTH
+def test_the_master_is_killed(fault: Fault, client: str) -> None:
     """The next run opens another one and does not mention it."""
-    fault.injected = "kill -9 of the master, between two runs"
+    fault.injected = f"kill -9 of the master, between two runs ({client})"
+    fault.home.configure(fault.project, client=client)
     fault.warm()
     kill_and_wait(fault.home.masters())
     done = fault.run(["sh", "-c", COUNT])
@@ -59,9 +63,11 @@ def test_the_master_is_killed(fault: Fault) -> None:
     fault.mend(ran=1)
 
 
-def test_the_connections_process_on_the_server_is_killed(fault: Fault) -> None:
+@BOTH
+def test_the_connections_process_on_the_server_is_killed(fault: Fault, client: str) -> None:
     """The master ends with it; the next run opens another."""
-    fault.injected = "kill -9 of the server's connection process, between two runs"
+    fault.injected = f"kill -9 of the server's connection process, between two runs ({client})"
+    fault.home.configure(fault.project, client=client)
     fault.warm()
     kill_and_wait(connections(fault.home))
     done = fault.run(["sh", "-c", COUNT])
@@ -82,9 +88,11 @@ def test_the_server_restarts(fault: Fault, make_server: Callable[..., SshServer]
     assert fault.home.run_mtr(["true"], fault.project).returncode == 0
 
 
-def test_the_master_is_stopped(fault: Fault) -> None:
+@BOTH
+def test_the_master_is_stopped(fault: Fault, client: str) -> None:
     """A wedged master: noticed within about 5 s, killed first so that nothing runs twice, replaced."""
-    fault.injected = "SIGSTOP of the master, between two runs"
+    fault.injected = f"SIGSTOP of the master, between two runs ({client})"
+    fault.home.configure(fault.project, client=client)
     fault.warm()
     (master,) = fault.home.masters()
     os.kill(master, signal.SIGSTOP)
@@ -95,9 +103,11 @@ def test_the_master_is_stopped(fault: Fault) -> None:
     fault.mend(ran=1)
 
 
-def test_the_connections_process_on_the_server_is_stopped(fault: Fault) -> None:
+@BOTH
+def test_the_connections_process_on_the_server_is_stopped(fault: Fault, client: str) -> None:
     """The line is open and silent: noticed within about 5 s and replaced; what is stopped stays the server's."""
-    fault.injected = "SIGSTOP of the server's connection process, between two runs"
+    fault.injected = f"SIGSTOP of the server's connection process, between two runs ({client})"
+    fault.home.configure(fault.project, client=client)
     fault.warm()
     stopped = connections(fault.home)
     for pid in stopped:
@@ -108,9 +118,13 @@ def test_the_connections_process_on_the_server_is_stopped(fault: Fault) -> None:
     fault.mend(ran=1)
 
 
-def test_an_hour_of_sleep(fault: Fault, relay: Relay) -> None:
+@BOTH
+def test_an_hour_of_sleep(fault: Fault, relay: Relay, client: str) -> None:
     """The laptop wakes up: the server has given the connection up, and nobody has told this end."""
-    fault.injected = "suspended for an hour: the connection is forgotten by network and server, the master was stopped"
+    fault.injected = (
+        f"suspended for an hour: the connection is forgotten by network and server, the master was stopped ({client})"
+    )
+    fault.home.configure(fault.project, port=relay.port, client=client)
     fault.warm()
     (master,) = fault.home.masters()
     os.kill(master, signal.SIGSTOP)
@@ -124,9 +138,11 @@ def test_an_hour_of_sleep(fault: Fault, relay: Relay) -> None:
 # -- while a command runs
 
 
-def test_mtr_is_killed(fault: Fault) -> None:
+@BOTH
+def test_mtr_is_killed(fault: Fault, client: str) -> None:
     """Nobody can act at that moment; the next contact ends what the command was doing, and says so."""
-    fault.injected = "kill -9 of mtr, in mid-command"
+    fault.injected = f"kill -9 of mtr, in mid-command ({client})"
+    fault.home.configure(fault.project, client=client)
     fault.warm()
     process = fault.start_counting()
     fault.inject()
@@ -154,9 +170,11 @@ def test_mtr_is_killed_and_nothing_of_the_command_is_left(fault: Fault) -> None:
     fault.mend(ran=1)
 
 
-def test_the_master_is_killed_in_mid_command(fault: Fault) -> None:
+@BOTH
+def test_the_master_is_killed_in_mid_command(fault: Fault, client: str) -> None:
     """Told at once: 125, and that it is not known whether the command has ended; it is not run again."""
-    fault.injected = "kill -9 of the master, in mid-command"
+    fault.injected = f"kill -9 of the master, in mid-command ({client})"
+    fault.home.configure(fault.project, client=client)
     fault.warm()
     process = fault.start_counting()
     fault.inject()
@@ -252,9 +270,11 @@ def test_the_master_is_stopped_for_a_while_in_mid_command(fault: Fault) -> None:
     fault.mend()
 
 
-def test_the_line_is_cut_in_mid_command(fault: Fault, relay: Relay) -> None:
+@BOTH
+def test_the_line_is_cut_in_mid_command(fault: Fault, relay: Relay, client: str) -> None:
     """125, what is known, and what ends the rest; the command is not run again."""
-    fault.injected = "relay cut in mid-command"
+    fault.injected = f"relay cut in mid-command ({client})"
+    fault.home.configure(fault.project, port=relay.port, client=client)
     fault.warm()
     process = fault.start_counting()
     fault.inject()
@@ -283,13 +303,15 @@ def test_the_line_stalls_for_a_while_in_mid_command(fault: Fault, relay: Relay) 
     fault.mend()
 
 
-def test_the_line_dies_silently_in_mid_command(fault: Fault, relay: Relay) -> None:
+@BOTH
+def test_the_line_dies_silently_in_mid_command(fault: Fault, relay: Relay, client: str) -> None:
     """No byte and no reset: the keepalive of the connection ends it."""
     fault.injected = (
+        f"({client}) "
         "connection forgotten by the network in mid-command (keepalive 1 s, twice; 15 s, four times by default)"
     )
     fault.home.configure(
-        fault.project, port=relay.port, ssh_options={"ServerAliveInterval": 1, "ServerAliveCountMax": 2}
+        fault.project, port=relay.port, client=client, ssh_options={"ServerAliveInterval": 1, "ServerAliveCountMax": 2}
     )
     fault.warm()
     process = fault.start_counting()

@@ -123,7 +123,8 @@ def _list_files(home: Home, project: Path) -> list[str]:
     keys = {path.name.removesuffix(".json") for path in home.runtime.glob("*.json")}
     runtime = [p.name for p in home.runtime.glob("*") if not any(p.name.startswith(key) for key in keys)]
     state = home.home / ".state" / "mtr"
-    here = [p.name for pattern in ("runs/*", "**/*.tmp", "**/*.lock") for p in state.glob(pattern)]
+    here = [p.name for pattern in ("**/*.tmp", "**/*.lock") for p in state.glob(pattern)]
+    here += ["the run in the journal" for _ in state.glob("runs/*")]
     there = [p.name for pattern in LEFT_THERE for p in (home.remote(project) / ".mtr").glob(pattern)]
     marks = [p.name for p in home.server.home_of("bash").glob(".mtr-*")]
     kept = {"config", "no-repository.git"}
