@@ -287,8 +287,10 @@ run_plan() {
   fi
 }
 
-# Tells whether there is nothing of anybody's here yet.
+# Tells whether there is nothing of anybody's here yet, and all that is to be has arrived: rsync brings no empty
+# directories, the plan makes them.
 is_fresh() {
+  if [ "$mtr_how" = rsync ] && grep -q '^folders ' "$mtr_own/plan"; then return 1; fi
   for mtr_p in * .[!.]* ..?*; do
     if [ "$mtr_p" != .mtr ] && stands "$mtr_p"; then return 1; fi
   done

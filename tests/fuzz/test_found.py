@@ -16,7 +16,7 @@ import pytest
 
 from mtr.command_line import parse_arguments
 from mtr.config.model import Server
-from mtr.errors import ConfigError, MtrError, SyncError
+from mtr.errors import ConfigError, SyncError
 from mtr.process.piped import TooMuchOutput, read_all
 from mtr.ssh import mux
 from mtr.ssh.control import ask_alive, ask_to_stop
@@ -198,12 +198,12 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     assert read_regular(str(tmp_path / "x"), 100) == b"12345"
 
 
-def test_what_cannot_be_written_is_named_with_a_way_on(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     """A directory in its place; and no other file is left there."""
     (tmp_path / "x").mkdir()
-    with pytest.raises(MtrError, match="cannot write") as caught:
+    with pytest.raises(OSError, match="directory") as caught:
         write_atomic(str(tmp_path / "x"), b"")
-    assert caught.value.hint
+    assert caught.value.filename == str(tmp_path / "x")
     assert os.listdir(tmp_path) == ["x"]
 
 
