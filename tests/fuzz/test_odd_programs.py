@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mtr.ssh.gate import Command, build_gate_call
 from tests.fuzz.scale import pick
 from tests.fuzz.test_odd_surroundings import is_clear
-from tests.fuzz.test_state_files import read_tree
+from tests.lab.trees import read_tree
 from tests.unit.shells import run_shell
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.scale import pick
-from tests.fuzz.test_state_files import FAULTS, clear, read_tree
+from tests.fuzz.test_state_files import FAULTS, clear
 from tests.lab.processes import end_tree, is_alive, processes_mentioning, wait_until
+from tests.lab.trees import read_tree
 
 if TYPE_CHECKING:
     import subprocess

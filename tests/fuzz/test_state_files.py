@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.scale import pick
 from tests.lab.processes import end_tree, is_alive
+from tests.lab.trees import read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -189,12 +190,3 @@ def test_any_damage_to_any_files(kept: Kept, data: st.DataObject) -> None:
         with contextlib.suppress(OSError):
             FAULTS[name](path)
     kept.check(FAULTS[names[0]], *paths)
-
-
-def read_tree(root: Path) -> dict[str, bytes]:
-    """Return the files below ``root`` but for git's and mtr's own."""
-    found = {}
-    for folder, names, files in os.walk(root):
-        names[:] = [name for name in names if name not in {".git", ".mtr"}]
-        found |= {os.path.relpath(Path(folder, name), root): Path(folder, name).read_bytes() for name in files}
-    return found

@@ -10,9 +10,10 @@ import pytest
 
 from tests.lab.clock import HOUR_S, jumping_clock, shift_clock, shift_times
 from tests.lab.disk import Disk, small_disk
-from tests.lab.faults import COUNT, look_at
+from tests.lab.faults import COUNT
 from tests.lab.garbage import GarbageServer
 from tests.lab.processes import end_tree
+from tests.lab.trees import read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ def disk_there(fault: Fault) -> Iterator[Disk]:
 def break_and_mend(fault: Fault, disk: Disk, size: int, words: bytes, *, read_only: bool) -> None:
     """Push ``size`` bytes onto a disk that takes nothing, then onto one that does."""
     remote = disk.path / "proj"
-    before = look_at(remote)
+    before = read_tree(remote)
     (fault.project / "big.bin").write_bytes(os.urandom(size))
     filler = disk.fill(4096)
     if read_only:
@@ -47,11 +48,11 @@ def break_and_mend(fault: Fault, disk: Disk, size: int, words: bytes, *, read_on
     else:
         done = fault.run(["touch", "ran"])
     assert (done.returncode, words in done.stderr) == (FAILED, True), done.stderr
-    assert look_at(remote).items() >= {name: data for name, data in before.items() if name != ".filler"}.items()
+    assert read_tree(remote).items() >= {name: data for name, data in before.items() if name != ".filler"}.items()
     assert not (remote / "ran").exists()
     filler.unlink()
     assert fault.home.run_mtr(["true"], fault.project).returncode == 0
-    assert look_at(remote) == look_at(fault.project)
+    assert read_tree(remote) == read_tree(fault.project)
 
 
 @pytest.mark.parametrize(("transport", "size"), [("tar", 3_000_000), ("rsync", 18_000_000)])

@@ -165,7 +165,9 @@ def test_mtr_is_killed_and_nothing_of_the_command_is_left(fault: Fault) -> None:
     fault.inject()
     kill_and_wait([process.pid])
     fault.finish_killed(process)
-    wait_until(lambda: not [line for line in fault.list_left() if line.startswith("there")], "the end of the command")
+    wait_until(
+        lambda: not [line for line in fault.list_remains() if line.startswith("there")], "the end of the command"
+    )
     assert fault.home.run_mtr(["true"], fault.project).stderr == b""
     fault.mend(ran=1)
 

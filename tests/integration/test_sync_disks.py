@@ -10,18 +10,12 @@ import pytest
 from tests.lab.disk import small_disk
 from tests.lab.kills import list_left
 from tests.lab.processes import wait_until
-from tests.lab.trees import TRANSPORTS, edit_for, settle_clock
+from tests.lab.trees import TRANSPORTS, edit_for, read_tree, settle_clock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.lab.home import Home
-
-
-def read_files(root: Path) -> dict[str, bytes]:
-    """Return every file below ``root`` but mtr's and git's."""
-    found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    return {name: data for name, data in found.items() if name.split("/")[0] not in {".mtr", ".git"}}
 
 
 def list_own(remote: Path) -> list[str]:
@@ -39,7 +33,7 @@ def test_a_disk_there_that_fills_up_during_a_push(home: Home, transport: str) ->
         project = home.make_project(f"full-{transport}", remote_dir=str(remote), **more)
         assert home.run_mtr(["true"], project).returncode == 0
         settle_clock()
-        before = read_files(remote)
+        before = read_tree(remote)
         (project / "a.txt").write_text("mine\n")
         edit_for(transport, project / "bulk.bin")
         for leave_bytes in (0, 4096, 8 * 4096, 60_000):
@@ -51,13 +45,13 @@ def test_a_disk_there_that_fills_up_during_a_push(home: Home, transport: str) ->
             assert done.returncode == 125
             assert b"o space left" in done.stderr or b"over SFTP" in done.stderr
             wait_until(lambda: not list_left(home), "the server's side to end")
-            assert read_files(remote) == before
+            assert read_tree(remote) == before
             assert not list_own(remote)
             filler.unlink()
         (disk.path / ".filler").unlink(missing_ok=True)
         done = home.run_mtr(["cat", "a.txt"], project)
         assert (done.returncode, done.stdout) == (0, b"mine\n"), done.stderr
-        assert {**read_files(remote), "ran": b""} == {**read_files(project), "ran": b""}
+        assert {**read_tree(remote), "ran": b""} == {**read_tree(project), "ran": b""}
 
 
 @pytest.mark.parametrize("free", range(8))
@@ -106,7 +100,7 @@ def test_a_directory_there_that_became_read_only(home: Home) -> None:
                 assert (done.returncode, done.stdout) == (125, b"")
                 assert b"ead-only file system" in done.stderr
         assert home.run_mtr(["cksum < bulk.bin"], project).stdout == home.run_mtr(["cksum <bulk.bin"], project).stdout
-        assert read_files(disk.path / "proj") == read_files(project)
+        assert read_tree(disk.path / "proj") == read_tree(project)
 
 
 @pytest.mark.parametrize("fault", ["full", "read-only"])
@@ -129,7 +123,7 @@ def test_a_state_directory_that_takes_nothing(home: Home, fault: str) -> None:
         filler.unlink()
         done = home.run_mtr(["cat", "a.txt"], project)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"mine\n", b"")
-        assert read_files(home.remote(project)) == read_files(project)
+        assert read_tree(home.remote(project)) == read_tree(project)
 
 
 def _check_faulty(home: Home, project: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.lab.kills import find_role, list_left, list_remote
 from tests.lab.processes import wait_until
-from tests.lab.trees import BULK_BYTES, settle_clock
+from tests.lab.trees import BULK_BYTES, read_tree, settle_clock
 
 if TYPE_CHECKING:
     import subprocess
@@ -66,16 +66,6 @@ def become_link(path: Path) -> None:
 
 
 CHANGES = (vanish, shrink, grow, become_fifo, become_directory, become_link)
-
-
-def read_tree(root: Path) -> dict[str, bytes]:
-    """Return every file and link below ``root``, without mtr's, git's, and what does not travel."""
-    found = {}
-    for path in root.rglob("*"):
-        name = str(path.relative_to(root))
-        if name.split("/", maxsplit=1)[0] not in {".mtr", ".git"} and (path.is_symlink() or path.is_file()):
-            found[name] = os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
-    return found
 
 
 @pytest.mark.parametrize("transport", SIZES)

@@ -6,13 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lab.processes import wait_until
 from tests.lab.relay import Relay
+from tests.lab.trees import settle_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
     from tests.lab.home import Home
     from tests.lab.sshd import SshServer
-
-
-def settle_clock() -> None:
-    """Wait until what was written last is older than a tick of the kernel's clock."""
-    start_ns = time.time_ns()
-    wait_until(lambda: time.time_ns() > start_ns + 30_000_000, "the clock")
 
 
 def edit(path: Path, text: str) -> None:

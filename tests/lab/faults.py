@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.lab.kills import list_left as list_left_there
+from tests.lab.kills import list_left
 from tests.lab.processes import children_of, is_alive, processes_mentioning, wait_until
+from tests.lab.trees import read_tree
 
 if TYPE_CHECKING:
     import subprocess
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from tests.lab.home import Home
 
-MTRS_OWN = (".mtr", ".git")
 LEFT_THERE = ("in.*", "busy.*", "cur.*", "theirs.*", "plan.*", "partial", "first", "no.*", "probe.*", "seed.*")
 COUNT = "echo x >>../count; wc -l <../count"
 """A command that tells how often it has run; the file stands beside the tree."""
@@ -91,31 +91,31 @@ class Fault:
         assert "Traceback" not in words, words
         said = [line.removeprefix("mtr: ") for line in words.splitlines() if line.startswith("mtr: ")]
         self.saw = f"{status}: {said[-1] if said else 'nothing said'}"
-        self.left = self.list_left()
+        self.left = self.list_remains()
 
-    def list_left(self) -> list[str]:
-        """Return what is left of the fault: see :func:`list_left`."""
-        return list_left(self.home, self.project)
+    def list_remains(self) -> list[str]:
+        """Return what is left of the fault: see :func:`list_remains`."""
+        return list_remains(self.home, self.project)
 
     def mend(self, *, ran: int | None = None) -> None:
         """Run once more: status 0, equal trees, nothing left; ``ran`` is how often the counting command had run."""
         done = self.home.run_mtr(["true"], self.project)
         assert done.returncode == 0, done.stderr
-        assert look_at(self.home.remote(self.project)) == look_at(self.project)
+        assert read_tree(self.home.remote(self.project)) == read_tree(self.project)
         with contextlib.suppress(AssertionError):  # what is left is better said than waited for
-            wait_until(lambda: not self.list_left(), "nothing to be left")
-        assert self.list_left() == [], self.list_left()
+            wait_until(lambda: not self.list_remains(), "nothing to be left")
+        assert self.list_remains() == [], self.list_remains()
         if ran is not None:
             count = self.home.remote(self.project).parent / "count"
             assert len(count.read_text().splitlines() if count.exists() else []) == ran
 
 
-def list_left(home: Home, project: Path) -> list[str]:
+def list_remains(home: Home, project: Path) -> list[str]:
     """Return what is there besides masters, sshd and what mtr keeps: processes and files of both sides."""
     own = {pid for master in home.masters() for pid in (master, *children_of(master))}
     here = processes_mentioning([str(home.dir)])
     found = [f"here: {words.split()[0]}" for pid, words in here.items() if pid not in own]
-    found += [f"there: {b' '.join(argv[:2]).decode()}" for argv in list_left_there(home).values()]
+    found += [f"there: {b' '.join(argv[:2]).decode()}" for argv in list_left(home).values()]
     return sorted([*found, *(f"file: {name}" for name in _list_files(home, project))])
 
 
@@ -129,16 +129,6 @@ def _list_files(home: Home, project: Path) -> list[str]:
     marks = [p.name for p in home.server.home_of("bash").glob(".mtr-*")]
     kept = {"config", "no-repository.git"}
     return [name for name in (*runtime, *here, *there, *marks) if name not in kept]
-
-
-def look_at(root: Path) -> dict[str, bytes]:
-    """Return every file below ``root`` with its content, without mtr's own and git's."""
-    found = {}
-    for path in root.rglob("*"):
-        name = str(path.relative_to(root))
-        if name.split("/", maxsplit=1)[0] not in MTRS_OWN and path.is_file():
-            found[name] = path.read_bytes()
-    return found
 
 
 def kill_and_wait(pids: Sequence[int]) -> None:

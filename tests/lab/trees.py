@@ -1,4 +1,4 @@
-"""Files that make a run choose the transport that a test is about."""
+"""Trees: files that make a run choose the transport that a test is about, and what a tree holds."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def settle_clock() -> None:
     """Wait until what was written last is older than a tick of the kernel's clock."""
     start_ns = time.time_ns()
     wait_until(lambda: time.time_ns() > start_ns + 30_000_000, "the clock")
+
+
+def read_tree(root: Path) -> dict[str, bytes]:
+    """Return every file and link below ``root``, without mtr's, git's, and what does not travel."""
+    found = {}
+    for path in root.rglob("*"):
+        name = str(path.relative_to(root))
+        if name.split("/", maxsplit=1)[0] not in {".mtr", ".git"} and (path.is_symlink() or path.is_file()):
+            found[name] = os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
+    return found

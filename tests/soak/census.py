@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab.faults import list_left
+from tests.lab.faults import list_remains
 from tests.lab.kills import list_remote
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def take_census(home: Home, project: Path) -> Census:
     own = [path for path in (home.remote(project) / ".mtr").rglob("*") if "trash" not in path.parts]
     return Census(
         masters=len(masters),
-        left=list_left(home, project),
+        left=list_remains(home, project),
         files_here=_count(home.runtime) + _count(home.home / ".state"),
         files_there=sum(path.is_file() for path in own),
         own_bytes_there=sum(path.stat().st_size for path in own if path.is_file()),

@@ -11,9 +11,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.lab.faults import list_left, look_at
+from tests.lab.faults import list_remains
 from tests.lab.kills import kill_role
 from tests.lab.processes import wait_until
+from tests.lab.trees import read_tree
 
 if TYPE_CHECKING:
     import random
@@ -50,10 +51,10 @@ class Soak:
         done = self.home.run_mtr(["true"], self.project)
         assert done.returncode == 0, done.stderr
         assert self.home.run_mtr(["true"], self.project).returncode == 0
-        assert look_at(self.remote) == look_at(self.project), "the trees differ"
+        assert read_tree(self.remote) == read_tree(self.project), "the trees differ"
         shutil.rmtree(self.remote / ".mtr" / "trash", ignore_errors=True)
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not list_left(self.home, self.project), "nothing to be left", 10)
+            wait_until(lambda: not list_remains(self.home, self.project), "nothing to be left", 10)
 
     def run_round(self, number: int) -> None:
         """Do one run, disturbed one time in three."""
