@@ -44,6 +44,10 @@ class MtrError(Exception):
         self.message = message
         self.detail = detail
         self.hint = hint
+        # What a program that does not catch it shows below its traceback.
+        for note in (detail.strip("\n"), hint and f"try: {hint}"):
+            if note:
+                self.add_note(sanitize(note))
 
 
 class UsageError(MtrError):

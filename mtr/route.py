@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mtr.command_line import Invocation
 
-FORMAT = "route 1"
+FORMAT = "route 2"
 MAX_BYTES = 64 << 20
 AMBIENT = ("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "KRB5CCNAME", "SSH_AUTH_SOCK", "DISPLAY", "USER")
 

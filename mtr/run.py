@@ -222,7 +222,8 @@ class Errand:
             self._show(push)
             status = line.run_foreground(call, tty=self._tty, later=lambda: self._confirm_early(push))
             return self._finish(status, command, push)
-        if transport == "tar":
+        # ssh makes the terminal raw as soon as it stands in front, and Ctrl-C would not reach mtr while files travel.
+        if transport == "tar" and not self._tty:
             command.token = f"+{push.new}"
             call = line.prepare_call(command)
             status = line.run_foreground(call, tty=self._tty, meanwhile=lambda: self._stream_beside(push, command))

@@ -43,7 +43,8 @@ def load_statuses(directory: str | None, environ: Mapping[str, str]) -> list[Ser
         key = next((key for key in (list_keys(server, environ) if masters else []) if key in masters), None)
         record = masters[key] if key else None
         used |= {key} if key else set()
-        written = ", ".join(f"{server.user}@{host}" if server.user else host for host in server.hosts)
+        user, port = f"{server.user}@" if server.user else "", f":{server.port}" if server.port else ""
+        written = ", ".join(f"{user}{host}{port}" for host in server.hosts)
         rows.append(
             ServerStatus(
                 name=name,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtr.config.remote_dir import load_machine_id
-from mtr.errors import EXIT_FAILURE, ConfigError, ProjectError, sanitize
+from mtr.errors import EXIT_FAILURE, ConfigError, NotTrusted, ProjectError, sanitize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,14 +125,18 @@ def open_connection(server: Server, environ: Mapping[str, str], voice: Voice, *,
     from mtr.ssh.connection import connect
 
     if may_prompt and server.claim is not None:
-        _ask_for_trust(server.claim, environ, voice)
+        ask_for_trust(server.claim, environ, voice)
     connection = connect(server, environ, may_prompt=may_prompt, says=voice.say)
     connection.end_cut_off()
     return connection
 
 
-def _ask_for_trust(claim: Claim, environ: Mapping[str, str], voice: Voice) -> None:
-    """Ask the person at the terminal whether ``claim`` is allowed; a yes is kept. Without one, nothing happens."""
+def ask_for_trust(claim: Claim, environ: Mapping[str, str], voice: Voice) -> None:
+    """Ask the person at the terminal whether ``claim`` is allowed, and keep a yes; where nobody can be asked, go on.
+
+    Raises:
+        NotTrusted: the answer was no.
+    """
     from mtr.config.trust import is_trusted, store_trust
 
     if is_trusted(claim, environ) or not voice.can_ask():
@@ -140,8 +144,9 @@ def _ask_for_trust(claim: Claim, environ: Mapping[str, str], voice: Voice) -> No
     voice.say(f"the configuration in {claim.root} asks for what needs your trust:")
     for value in claim.values:
         voice.say(f"  {value}")
-    if voice.ask("Trust these values, and go on?"):
-        store_trust(claim, environ)
+    if not voice.ask("Trust these values, and go on?"):
+        raise NotTrusted(f"the configuration in {claim.root} was not trusted; nothing was run", hint="mtr trust")
+    store_trust(claim, environ)
 
 
 def _ensure_shell(server: Server) -> None:

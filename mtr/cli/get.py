@@ -39,14 +39,17 @@ def get(
     from mtr.config.trust import ensure_trusted
     from mtr.sync.download import choose_places, download_tree, ensure_download_dir
     from mtr.voice import Voice
-    from mtr.workflow import load_target, open_connection
+    from mtr.workflow import ask_for_trust, load_target, open_connection
 
     voice = Voice(quiet=choose(quiet, invocation, "quiet"))
     chosen = choose(directory, invocation, "directory"), choose(server, invocation, "server")
     target = load_target(*chosen, os.environ, needs_project=False)
+    claim = target.server.download_claim if local is None else None
+    if claim is not None and is_interactive():
+        ask_for_trust(claim, os.environ, voice)
+    ensure_trusted(claim, os.environ)
     connection = open_connection(target.server, os.environ, voice, may_prompt=is_interactive())
     if local is None:
-        ensure_trusted(target.server.download_claim, os.environ)
         local = f"{ensure_download_dir(target.project.root, target.server.download_dir)}/"
     source, place = choose_places(target.remote_dir, remote, local)
     done = download_tree(connection, source, place, force=force, on_progress=voice.show_count)

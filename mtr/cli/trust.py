@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 @click.command()
 @take("directory")
 @click.option("--show", is_flag=True, help="Print the values and their hash, for MTR_TRUST; allow nothing.")
+@click.option("--yes", is_flag=True, help="Ask nothing: for scripts that mean it.")
 @click.option("--revoke", is_flag=True, help="Forget all that was allowed for this project.")
 @click.pass_obj
-def trust(invocation: Invocation, directory: str | None, *, show: bool, revoke: bool) -> int:
+def trust(invocation: Invocation, directory: str | None, *, show: bool, yes: bool, revoke: bool) -> int:
     """Allow what the project's configuration asks of this machine.
 
     Values that run programs here, give what is yours to a server, or weaken the check of host keys count only after
@@ -54,7 +55,10 @@ def trust(invocation: Invocation, directory: str | None, *, show: bool, revoke: 
     if is_stored(claim, os.environ):
         voice.say("trusted already")
         return 0
-    if is_interactive() and not voice.ask("Trust these values?"):
+    if not yes and not is_interactive():
+        hint = f"on a terminal: mtr trust; in CI: {VARIABLE}={claim.digest}; in a script that means it: mtr trust --yes"
+        raise UsageError("nobody can be asked here whether these values are to be trusted", hint=hint)
+    if not yes and not voice.ask("Trust these values?"):
         return 1
     store_trust(claim, os.environ)
     voice.say(f"trusted for {claim.root}")

@@ -38,7 +38,7 @@ def load_password(server: Server, environ: Mapping[str, str]) -> Secret | None:
 
 def _load_from_variable(name: str, variable: str, environ: Mapping[str, str]) -> Secret:
     value = environ.get(variable, "")
-    hint = f"export {variable}=…, without writing it into the shell's history: read -rs {variable}"
+    hint = f"read -rs {variable} && export {variable}: so it stands in no history of the shell"
     if not value:
         raise ConfigError(f"{name}: password_env names {variable}, which is not set", hint=hint)
     if "\n" in value or "\r" in value:

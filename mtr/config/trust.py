@@ -272,8 +272,9 @@ def ensure_trusted(claim: Claim | None, environ: Mapping[str, str]) -> None:
     """
     if claim is None or is_trusted(claim, environ):
         return
+    named = f"; {VARIABLE} names other values" if environ.get(VARIABLE) else ""
     raise NotTrusted(
-        f"the configuration in {claim.root} asks for what needs your trust, and has not got it",
+        f"the configuration in {claim.root} asks for what needs your trust, and has not got it{named}",
         detail="\n".join(map(str, claim.values)),
         hint=f"mtr trust; in CI: {VARIABLE}={claim.digest}",
     )

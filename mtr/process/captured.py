@@ -9,6 +9,7 @@ Statuses are as ``waitpid`` gives them: 0 to 255, or ``-n`` for death by signal 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import threading
 from typing import IO, TYPE_CHECKING, Any
 
 from mtr.errors import MissingProgram, MtrError
-from mtr.process.piped import Captured, ProgramTimeout
+from mtr.process.piped import Captured, ProgramTimeout, run_piped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,9 +78,8 @@ def stream(
     is killed, on systems that can do that. Raises as :func:`run_captured` does.
     """
     program = _find_program(argv[0], env)
-    if bound and (binder := shutil.which("setpriv")):
-        # prctl(2), PR_SET_PDEATHSIG, which no program in Python can set for another between fork and exec.
-        argv, program = [binder, "--pdeathsig", "KILL", "--", program, *argv[1:]], binder
+    if bound and (binder := build_binder("KILL")):
+        argv, program = [*binder, program, *argv[1:]], binder[0]
     with open(os.devnull, "rb") as null, _reading(on_stdout) as out, _reading(on_stderr) as err:
         options: dict[str, Any] = {
             # Bytes are fed by a thread that ends up to 0.1 s after the program; a file costs nothing.
@@ -98,6 +98,25 @@ def stream(
         out.close()
         err.close()
         return _wait(running, program, timeout_s)
+
+
+def build_binder(signal_name: str) -> tuple[str, ...]:
+    """Return the words in front of a program that send it a signal when whoever starts it dies; () where none do.
+
+    They set PR_SET_PDEATHSIG of prctl(2), which Python cannot do for another between fork and exec. busybox has a
+    setpriv as well, which cannot either.
+    """
+    path = _find_setpriv()
+    return (path, "--pdeathsig", signal_name, "--") if path else ()
+
+
+@functools.cache
+def _find_setpriv() -> str:
+    path = shutil.which("setpriv")
+    try:
+        return path if path and run_piped([path, "--pdeathsig", "KILL", "--", "true"], timeout_s=10).status == 0 else ""
+    except MtrError:
+        return ""
 
 
 @contextlib.contextmanager

@@ -31,6 +31,9 @@ class Captured:
         self.stdout = stdout
         self.stderr = stderr
 
+    def __repr__(self) -> str:
+        return f"Captured(status={self.status}, stdout={self.stdout!r}, stderr={self.stderr!r})"
+
 
 class ProgramTimeout(MtrError):
     """A program that mtr drives did not end in time; it was killed."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtr.ssh.diagnosis import build_prepare_error
 from mtr.ssh.gate import new_run_id
+from mtr.ssh.journal import entered
 from mtr.ssh.line import Line
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class BaseConnection(Line):
     def run(self, command: Command, *, stdin: bytes = b"", timeout_s: float | None = None) -> Captured:
         """Run ``command`` through the gate and return its status and output, for scripts and notebooks."""
         call = self.prepare_call(command)
-        return self.run_captured(
-            call.remote_command, extra=call.environ, stdin=stdin, timeout_s=timeout_s, limit_bytes=None
-        )
+        with entered(self.environ, self.facts.address, call.run_id, call.program) as entry:
+            found = self.run_captured(
+                call.remote_command, extra=call.environ, stdin=stdin, timeout_s=timeout_s, limit_bytes=None
+            )
+            entry.settle()
+        return found

@@ -12,11 +12,12 @@ class Facts:
 
     ``session_options`` are for an ``ssh`` on the master, ``send_env`` the names that ssh would send along;
     ``speaks_mux`` says that a session needs nothing that only ``ssh`` can do. ``carrier`` is what takes a payload:
-    see ``MasterRecord``, as for ``stat``, ``archive``, ``rsync`` and ``system``.
+    see ``MasterRecord``, as for ``stat``, ``archive``, ``rsync`` and ``system``. ``binder`` are the words in front of
+    an ``ssh`` that let it end with mtr.
     """
 
     __slots__ = (
-        "address", "archive", "carrier", "destination", "forward_agent", "rsync", "send_env", "server_name",
+        "address", "archive", "binder", "carrier", "destination", "forward_agent", "rsync", "send_env", "server_name",
         "session_options", "socket", "speaks_mux", "ssh", "stat", "system", "tells_outcome",
     )  # fmt: skip
 
@@ -35,6 +36,7 @@ class Facts:
         send_env: tuple[str, ...]
         forward_agent: bool
         speaks_mux: bool
+        binder: tuple[str, ...]
         carrier: str
         stat: str
         archive: str

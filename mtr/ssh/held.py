@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 64 << 10
 
-SILENCE_S = 600.0
-"""The longest that a server may work without a word; a line that is dead is noticed long before, by its keepalive."""
+SILENCE_S = 3600.0
+"""The longest that a server may work without a word, on a million files of a slow disk; a line that is dead is noticed
+long before, by its keepalive."""
 
 
 class Held:

@@ -4,7 +4,7 @@ A file for each run, ``STATE/runs/PLACE.RUN``: PLACE stands for the server's add
 lines are the machine, the time of its start in seconds since the epoch, and the name of the program, without its
 arguments. Its mtr holds a lock on it while it lives, which no death can leave behind (flock(2)), and removes it once
 nothing of the run can be left on the server. What lies there without a lock was cut off: by SIGKILL, a lost line, a
-dead battery.
+dead battery. Where a system knows no such lock, there is no journal.
 
 Builtin modules only: a warm run imports it.
 """
@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import os
 import time
+from stat import S_ISREG
 
 from mtr.state import ensure_state_dir, lock_file, name_file, remove_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_FLAGS = os.O_RDWR
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):
+    _FLAGS |= getattr(os, _name, 0)
 
 
 class entered:  # noqa: N801  read as a statement: with entered(…) as entry
@@ -32,24 +37,22 @@ class entered:  # noqa: N801  read as a statement: with entered(…) as entry
         self._program = program
         self._descriptor = -1
         self._path = ""
-        if not program:
-            return
-        try:
-            self._path = f"{_ensure_folder(environ)}/{name_file(address)}.{run_id}"
-        except OSError:
-            pass
+        if program:
+            try:
+                self._path = f"{_ensure_folder(environ)}/{name_file(address)}.{run_id}"
+            except OSError:
+                pass
 
     def __enter__(self) -> entered:
-        if not self._path:
-            return self
-        try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            # Whoever looks for those cut off holds a lock for a moment, and leaves a file without words alone.
-            lock_file(self._descriptor)
-            words = f"{os.uname().nodename}\n{time.time():.0f}\n{self._program}\n"
-            os.write(self._descriptor, words.encode(errors="replace"))
-        except OSError:
-            self.settle()
+        if self._path:
+            try:
+                self._descriptor = os.open(self._path, _FLAGS | os.O_CREAT, 0o600)
+                # Who looks for those cut off may hold it for this moment, and leaves a file without words alone.
+                lock_file(self._descriptor, wait=False)
+                words = f"{read_machine()}\n{time.time():.0f}\n{self._program}\n"
+                os.write(self._descriptor, words.encode(errors="replace"))
+            except OSError:
+                self.settle()
         return self
 
     def settle(self) -> None:
@@ -65,18 +68,48 @@ class entered:  # noqa: N801  read as a statement: with entered(…) as entry
             os.close(self._descriptor)
 
 
-def find_entries(environ: Mapping[str, str], address: str) -> list[str]:
-    """Return the files of the runs at ``address`` that are under way or were cut off; whose they are is not known."""
+def find_cut_off(environ: Mapping[str, str], address: str) -> list[tuple[str, int]]:
+    """Return the files of runs at ``address`` whose mtr has gone, each with a descriptor that holds its lock now."""
     try:
         folder = _ensure_folder(environ)
         place = f"{name_file(address)}."
-        return [f"{folder}/{name}" for name in os.listdir(folder) if name.startswith(place)]
+        paths = [f"{folder}/{name}" for name in os.listdir(folder) if name.startswith(place)]
     except OSError:
         return []
+    return [(path, descriptor) for path in paths if (descriptor := _take(path)) >= 0]
+
+
+def _take(path: str) -> int:
+    """Return a descriptor that holds the lock of a file of the journal, -1 where its mtr lives, or has just ended."""
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError:
+        return -1
+    try:
+        found = os.fstat(descriptor)
+        if S_ISREG(found.st_mode) and lock_file(descriptor, wait=False) and os.fstat(descriptor).st_nlink:
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return -1
 
 
 def _ensure_folder(environ: Mapping[str, str]) -> str:
+    if not hasattr(os, "O_NOFOLLOW"):
+        raise OSError("no locks that end with their process")
     folder = f"{ensure_state_dir(environ)}/runs"
     if not os.path.isdir(folder):
         os.makedirs(folder, 0o700, exist_ok=True)
     return folder
+
+
+def read_machine() -> str:
+    """Return what tells this machine from others that share the directory: machine-id(5), else its name."""
+    try:
+        descriptor = os.open("/etc/machine-id", os.O_RDONLY)
+    except OSError:
+        return os.uname().nodename
+    found = os.read(descriptor, 64).decode(errors="replace").strip()
+    os.close(descriptor)
+    return found or os.uname().nodename

@@ -15,11 +15,11 @@ import _signal
 import os
 import time
 
-from mtr.errors import ConnectError, ConnectionLost, GateRefused, MtrError
+from mtr.errors import ConnectionLost, GateRefused, MtrError
 from mtr.process.signals import Interrupted, signals_held
 from mtr.ssh.foreground import LAST_WORDS_S, reset_terminal, run_foreground, stdio_restored
 from mtr.ssh.gate import Command, GateCall, build_gate_call
-from mtr.ssh.journal import entered, find_entries
+from mtr.ssh.journal import entered, find_cut_off
 from mtr.ssh.wire import SESSION_DEADLINE_S, Wire
 from mtr.state import read_log, remove_file
 
@@ -39,10 +39,10 @@ class Line(Wire):
 
     def end_cut_off(self) -> None:
         """End on the server what is left of this machine's runs that were cut off: killed here, or by a lost line."""
-        if entries := find_entries(self.environ, self.facts.address):
+        if found := find_cut_off(self.environ, self.facts.address):
             from mtr.ssh.leftovers import end_cut_off
 
-            end_cut_off(self, entries)
+            end_cut_off(self, found)
 
     def build_call(self, command: Command, push: str = "") -> GateCall:
         """Return ``command`` as it crosses the line to this server."""
@@ -80,15 +80,23 @@ class Line(Wire):
             Interrupted: a signal ended mtr's run; nothing of it is left on the server.
             ConnectionLost: the session ended without a status; the command's fate is unknown.
         """
-        once = self._run_on_terminal if tty else self._run_in_batch
+        run_once = self._run_on_terminal if tty else self._run_in_batch
+        may_run = False
+
+        def once() -> Ended:
+            nonlocal may_run
+            may_run = True
+            ended = run_once(call, meanwhile or _nothing, later or _nothing)
+            may_run = ended.has_opened and not ended.arrived
+            return ended
+
         with entered(self.environ, self.facts.address, call.run_id, call.program) as self._entry:
             try:
-                ended = self.attempt(lambda: once(call, meanwhile or _nothing, later or _nothing))
-            except ConnectError:
-                self._entry.settle()  # no session has opened
-                raise
+                ended = self.attempt(once)
+            finally:
+                if not may_run:
+                    self._entry.settle()
             if ended.arrived:
-                self._entry.settle()
                 return ended.status
         if tty:
             reset_terminal()
@@ -111,6 +119,8 @@ class Line(Wire):
                 with raw_terminal(session.resize):
                     return self._see_through(session, meanwhile, later)
             except Interrupted as interrupted:
+                if session is None and self._entry is not None:
+                    self._entry.settle()
                 if session is not None:
                     self._end_joined(session, call, interrupted.signum)
                 raise
@@ -128,7 +138,10 @@ class Line(Wire):
             while not session.is_over and (left_s := started_s + LATER_S - time.monotonic()) > 0:
                 session.wait_for_news(left_s)
             if session.has_opened and not session.is_over:
-                later()
+                try:
+                    later()
+                except MtrError:
+                    pass  # What is worth doing beside a command is not worth its end.
         return self.wait_for(session, started_s)
 
     def _end_joined(self, session: Session | SshSession, call: GateCall, signum: int) -> None:
@@ -152,7 +165,7 @@ class Line(Wire):
 
         try:
             status = run_foreground(
-                argv,
+                [*self.facts.binder, *argv],
                 self.build_environ(call.environ),
                 meanwhile=meanwhile,
                 deadlines=((LATER_S, lambda _pid: later()), (SESSION_DEADLINE_S, on_deadline)),
@@ -179,7 +192,7 @@ class Line(Wire):
         half = len(run_id) // 2
         names = {"SIGINT": "INT", "SIGHUP": "HUP", "SIGQUIT": "QUIT"}
         known = {getattr(_signal, name, 0): short for name, short in names.items()}
-        words = [run_id[:half], run_id[half:], known.get(signum, "TERM"), "20"]
+        words = [run_id[:half], run_id[half:], known.get(signum, "TERM"), "20", ""]
         try:
             found = self.run_script("remote/reap.sh", words, timeout_s=20)
         except MtrError as error:

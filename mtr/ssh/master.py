@@ -108,6 +108,7 @@ def ensure_master(
     *,
     start: Callable[[], None],
     learn: Callable[[], None],
+    says: Callable[[str], None],
     timeout_s: float | None = LOCK_TIMEOUT_S,
 ) -> None:
     """``start`` the master of ``endpoint`` on ``socket`` unless one answers there; ``learn`` what its server takes.
@@ -127,7 +128,8 @@ def ensure_master(
             raise ConnectionTimeout(message, detail=error.message, hint=hint) from error
         pid = find_master(socket)
         if pid is None:
-            kill_master(socket)
+            if kill_master(socket):
+                says(f"no answer from the connection to {endpoint.label}; its sessions end, connecting anew")
             try:
                 start()
             except BaseException:

@@ -12,7 +12,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mtr.errors import ConnectError, LoginShellBroken
+from mtr.errors import AuthenticationFailed, ConnectError, LoginShellBroken
+from mtr.process.captured import build_binder
 from mtr.ssh import master, options
 from mtr.ssh.diagnosis import render_ssh
 from mtr.ssh.facts import Facts
@@ -69,8 +70,7 @@ class Sessions:
 
     def ensure_alive(self) -> None:
         """Make sure that the master answers now; open it anew if it does not."""
-        if master.find_master(self.socket) is None:
-            self._open()
+        self._open()
 
     def recover(self, line: Line, ended: Ended, failures: int) -> None:
         """Let ``line`` go on over a master that takes sessions: see :class:`Line`.
@@ -110,7 +110,9 @@ class Sessions:
     def _open(self) -> None:
         collect_files(self._environ)
         wait_s = None if self._may_prompt else LOCK_TIMEOUT_S
-        master.ensure_master(self.endpoint, self.socket, start=self._start, learn=self._learn, timeout_s=wait_s)
+        master.ensure_master(
+            self.endpoint, self.socket, start=self._start, learn=self._learn, says=self.says, timeout_s=wait_s
+        )
 
     def _start(self) -> None:
         """Open the master of the endpoint on the socket in use, and say what key a new server has."""
@@ -120,6 +122,10 @@ class Sessions:
         known = find_keys(found.known_hosts, found.known_name)
         try:
             master.open_by_ssh(found, self.socket, password, self._environ, may_prompt=self._may_prompt)
+        except AuthenticationFailed as error:
+            if password is not None and "Permission denied" in error.detail:
+                error.detail += "\nthe password of the configuration was among what was refused"
+            raise
         finally:
             # Also where the login has failed: ssh has stored it by then, and will not mention it again.
             for key in find_keys(found.known_hosts, found.known_name) if not known else ():
@@ -172,6 +178,7 @@ class Sessions:
             carrier=record.payload if record else "file",
             stat=record.stat if record else "",
             archive=record.archive if record else "",
+            binder=build_binder("TERM"),
             rsync=record.rsync if record else False,
             system=record.system if record else "",
         )

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 SESSION_DEADLINE_S = 5.0
 """A session on a living connection opens within its round trips; after this, see whether it has."""
 
+ASK_EVERY_S = 20.0
+MAX_UNANSWERED = 3
+"""A master answers within milliseconds, whatever its line does; the line itself is watched by ssh's keepalive."""
+
 SCRIPT_TIMEOUT_S = 60.0
 
 
@@ -161,13 +165,14 @@ class Wire:
         words = read_log(log)
         return Ended(status, parse_outcome(words), words)
 
-    def end_wedged(self) -> None:
+    def end_wedged(self, silence_s: float = SESSION_DEADLINE_S) -> None:
         """End a master on which a session does not open: it would otherwise still hand on what it has queued."""
         from mtr.ssh.master import kill_master
 
         if kill_master(self.facts.socket):
             self._killed_wedged = True
-            self.says(f"no answer from {self.label} for {SESSION_DEADLINE_S:g} s; its sessions end, connecting anew")
+            then = "connecting anew" if silence_s == SESSION_DEADLINE_S else "this run's too"
+            self.says(f"no answer from {self.label} for {silence_s:g} s; its sessions end, {then}")
 
     # -- scripts
 
@@ -295,12 +300,31 @@ class Wire:
             self.end_wedged()
 
     def wait_for(self, session: Session | SshSession, started_s: float) -> Ended:
-        """Wait for the end of ``session``, which was asked for at ``started_s`` of the monotonic clock."""
+        """Wait for the end of ``session``, which was asked for at ``started_s`` of the monotonic clock.
+
+        A master that does not answer ``MAX_UNANSWERED`` times in turn while a command runs is ended: it would never
+        tell.
+        """
+        unanswered = 0
         while not session.is_over:
-            left_s = None if session.has_opened else max(0.05, started_s + SESSION_DEADLINE_S - time.monotonic())
-            if not session.wait_for_news(left_s):
+            opens_s = max(0.05, started_s + SESSION_DEADLINE_S - time.monotonic())
+            if session.wait_for_news(ASK_EVERY_S if session.has_opened else opens_s):
+                unanswered = 0
+            elif session.has_opened:
+                unanswered = 0 if self._answers() else unanswered + 1
+                if unanswered == MAX_UNANSWERED:
+                    self.end_wedged(MAX_UNANSWERED * ASK_EVERY_S)
+            else:
                 self.look_after(session, time.monotonic() - started_s + 0.05)
         return session.end()
+
+    def _answers(self) -> bool:
+        """Tell whether the master answers; one that takes no more sessions (``mtr down``) cannot be asked."""
+        if not self.facts.speaks_mux or not os.path.exists(self.facts.socket):
+            return True
+        from mtr.ssh.master import find_master
+
+        return find_master(self.facts.socket) is not None
 
     # -- rsync
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from zlib import compressobj
 
-from mtr.errors import ConnectionLost, MtrError, ProjectError, SyncError
+from mtr.errors import ConnectionLost, LockTimeout, MtrError, ProjectError, SyncError
 from mtr.quoting import build_remote_command, quote_all, quote_posix
 from mtr.scripts import load_script
 from mtr.ssh.gate import VARIABLE_BYTES, new_run_id
@@ -164,7 +164,7 @@ class Delivery:
         if keep and not plan:
             try:
                 manifest.keep(tree)
-            except OSError:
+            except (OSError, LockTimeout):
                 pass  # The next run looks again.
         return tree, plan
 
@@ -376,8 +376,9 @@ class Delivery:
         """
         try:
             self.manifest.confirm(tree, token)
-        except OSError as error:
-            self.line.says(f"cannot note here what was synced ({error.strerror}): the next run brings it again")
+        except (OSError, LockTimeout) as error:
+            why = error.message if isinstance(error, LockTimeout) else error.strerror
+            self.line.says(f"cannot note here what was synced ({why}): the next run brings it again")
 
 
 def render_kept(count: str) -> str:

@@ -20,7 +20,7 @@ import time
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from zlib import crc32
 
-from mtr.errors import ProjectError
+from mtr.errors import LockTimeout, ProjectError
 from mtr.state import ensure_state_dir, hold_lock, name_file, read_regular, remove_file, write_atomic
 
 TYPE_CHECKING = False
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 MAX_BYTES = 1 << 30
 """Some ten million files."""
+
+LOCK_TIMEOUT_S = 10.0
+"""A manifest is read and written under its lock, and nothing else."""
 
 MARSHAL_VERSION = 4
 """What every supported Python reads and writes."""
@@ -322,7 +325,7 @@ class Manifest:
 
     def begin(self, new: str, run_id: str, paths: Iterable[bytes]) -> bool:
         """Store, before a push, that it may come to be; tell whether the manifest is still the one that was loaded."""
-        with hold_lock(f"{self.file}.lock"):
+        with hold_lock(f"{self.file}.lock", LOCK_TIMEOUT_S):
             before = Manifest(self.file)
             before.load()
             if before._bases != self._bases:
@@ -335,7 +338,7 @@ class Manifest:
 
     def keep(self, tree: Tree) -> None:
         """Store ``tree``, which is on the server already, for this run's looks to count next time."""
-        with hold_lock(f"{self.file}.lock"):
+        with hold_lock(f"{self.file}.lock", LOCK_TIMEOUT_S):
             before = Manifest(self.file)
             before.load()
             if before.token == self.token:
@@ -346,11 +349,11 @@ class Manifest:
 
         This manifest says so from then on, also where it cannot be written.
         """
-        failure = None
+        failure: OSError | LockTimeout | None = None
         try:
             if not self._store_confirmed(tree, new):
                 return
-        except OSError as error:
+        except (OSError, LockTimeout) as error:
             failure = error
         self.token, self.tree = new, tree
         self.tokens, self._bases = [new], [new]
@@ -359,7 +362,7 @@ class Manifest:
             raise failure
 
     def _store_confirmed(self, tree: Tree, new: str) -> bool:
-        with hold_lock(f"{self.file}.lock"):
+        with hold_lock(f"{self.file}.lock", LOCK_TIMEOUT_S):
             before = Manifest(self.file)
             before.load()
             if before.token and before.token not in self._bases:

@@ -39,3 +39,6 @@ class SyncResult:
         self.duration_s = duration_s
         self.biggest = biggest
         self.warnings = warnings
+
+    def __repr__(self) -> str:
+        return f"SyncResult({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"

@@ -307,6 +307,7 @@ if [ "$mtr_how" != payload ]; then
   case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
   cd -- "$mtr_dir" || exit 4
 fi
+[ -d .mtr ] || exit 4
 mtr_root=$PWD
 
 # Tells whether a tree is there that holds this push: its own, or one that this client has built on it.
@@ -331,7 +332,7 @@ sign() {
 }
 
 command -v mv >/dev/null || fail 1 "there is no mv in $PATH"
-for mtr_p in .mtr .mtr/trash .mtr/partial "$mtr_put"; do
+for mtr_p in .mtr .mtr/* .mtr/trash/* .mtr/partial/*; do
   [ ! -L "$mtr_p" ] || fail 3 "$PWD/$mtr_p is a symbolic link, and nothing is written through it: remove it"
 done
 if ! is_there; then

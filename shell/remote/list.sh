@@ -35,7 +35,7 @@ if [ "$mtr_how" = look ] && ! cd -- "$mtr_dir" 2>/dev/null; then
 fi
 if [ "$mtr_how" != look ]; then
   mkdir -p -- "$mtr_dir" && cd -- "$mtr_dir" || exit 1
-  for mtr_f in .mtr .mtr/trash .mtr/partial "$mtr_put"; do
+  for mtr_f in .mtr .mtr/* .mtr/.gitignore .mtr/trash/* .mtr/partial/*; do
     [ ! -L "$mtr_f" ] || { echo "$PWD/$mtr_f is a symbolic link, and nothing is written through it: remove it" >&2 && exit 2; }
   done
   mkdir -p .mtr && : >".mtr/probe.$mtr_run" && rm -f ".mtr/probe.$mtr_run" || exit 2

@@ -2,13 +2,15 @@
 # Ends every process of one run: sent over a second session when a run in batch is interrupted, and at the next
 # contact for a run that was cut off.
 #
-#   set -- HALF1 HALF2 SIGNAL LOOKS
+#   set -- HALF1 HALF2 SIGNAL LOOKS SPARE
 #
 #   HALF1 HALF2  the run's id in two parts, so that this script's own argv does not match what it looks for
 #   SIGNAL       INT, TERM or HUP: what mtr itself received, sent first
 #   LOOKS        how often to look for a run, every 0.1 s: one that starts just now may not show yet
+#   SPARE        not empty: a process that ignores hangups is left alone, as nohup means it
 #
-# Prints "gone" when nothing of the run is left, "none" when no such run was found, else "left" and the pids.
+# Prints "gone" when nothing of the run is left, "none" when no such run was found, "kept" and the pids of those spared,
+# else "left" and the pids.
 #
 # Assumptions:
 # 1. sshd makes the gate (mtr-ID) leader of a session and of a process group. The gate and its subshells show as
@@ -21,10 +23,22 @@
 # 4. The signal goes once to each process, since a second Ctrl-C means something else to many programs. After
 #    2 s, or as soon as the command itself has ended, TERM follows for what is left, after 3 more KILL.
 # 5. A slim container may lack ps: /proc tells the same.
+# 6. Where this script's own process ignores hangups, sshd was started so, and all do: nobody has asked for it.
 
 MTR_ID=mtr-$1$2
 export MTR_ID
-mtr_signal=$3 mtr_looks=$4
+mtr_signal=$3 mtr_looks=$4 mtr_spare=$5
+
+# Tells whether the process $1 ignores hangups: the lowest bit of the mask (proc(5)).
+ignores_hangups() {
+  while read -r mtr_name mtr_mask; do
+    if [ "$mtr_name" = SigIgn: ]; then
+      case $mtr_mask in *[13579bdf]) return 0 ;; *) return 1 ;; esac
+    fi
+  done 2>/dev/null <"/proc/$1/status"
+  return 1
+}
+if [ -n "$mtr_spare" ] && ignores_hangups $$; then mtr_spare=; fi
 
 processes() {
   ps -A -o pid= -o ppid= -o pgid= -o stat= -o args= 2>/dev/null && return
@@ -67,13 +81,23 @@ pause() { sleep 0.1 2>/dev/null || sleep 1; }
 
 mtr_known='' mtr_signalled=' ' mtr_tick=0 mtr_found=
 while :; do
-  mtr_leader='' mtr_alive=
+  mtr_leader='' mtr_alive='' mtr_kept=
   # shellcheck disable=SC2046
   set -- $(members)
   while [ $# -gt 0 ]; do
-    if [ "$1" = leader ]; then mtr_leader=$2; else mtr_alive="$mtr_alive $2"; fi
+    if [ "$1" = leader ]; then
+      mtr_leader=$2
+    elif [ -n "$mtr_spare" ] && ignores_hangups "$2"; then
+      mtr_kept="$mtr_kept $2"
+    else
+      mtr_alive="$mtr_alive $2"
+    fi
     shift 2
   done
+  if [ -n "$mtr_kept" ] && [ -z "$mtr_alive" ]; then
+    echo "kept$mtr_kept"
+    exit
+  fi
   if [ -n "$mtr_leader$mtr_alive" ]; then
     mtr_found=yes
   elif [ -n "$mtr_found" ]; then

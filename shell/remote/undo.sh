@@ -17,7 +17,13 @@ mtr_dir=$1 mtr_run=$2
 case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
 cd -- "$mtr_dir" || exit 3
 # No link is followed: see apply.sh.
-if [ ! -d .mtr/trash ] || [ -L .mtr ] || [ -L .mtr/trash ]; then exit 3; fi
+for mtr_f in .mtr .mtr/* .mtr/trash/*; do
+  if [ -L "$mtr_f" ]; then
+    echo "$PWD/$mtr_f is a symbolic link, and nothing is written through it: remove it" >&2
+    exit 1
+  fi
+done
+[ -d .mtr/trash ] || exit 3
 mtr_boot=
 read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
 mtr_token='' mtr_i=0
@@ -57,13 +63,16 @@ echo "mtr-from $mtr_from"
 (cd -- "$mtr_from" && find . ! -type d -exec sh -c '
   cd ../../.. || exit
   for f; do
-    p=${f%/*}
-    while [ "$p" != . ]; do
-      # A link on the way leads out of the tree, to files that are not of it.
+    # From the top: a link on the way leads out of the tree, to files that are not of it.
+    p=. r=${f%/*}
+    r=${r#.}
+    while [ -n "$r" ]; do
+      r=${r#/}
+      p=$p/${r%%/*}
       if [ -L "$p" ] || { [ -e "$p" ] && [ ! -d "$p" ]; }; then
         mkdir -p -- "$mtr_to/${p%/*}" && mv -- "$p" "$mtr_to/$p" || exit
       fi
-      p=${p%/*}
+      case $r in */*) r=/${r#*/} ;; *) r= ;; esac
     done
     if [ -e "$f" ] || [ -L "$f" ]; then
       mkdir -p -- "$mtr_to/${f%/*}" && mv -- "$f" "$mtr_to/$f" || exit

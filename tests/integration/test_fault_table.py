@@ -8,16 +8,22 @@ leaves nothing. Further faults stand in ``test_faults.py`` (bad input), ``test_s
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pexpect
 import pytest
 
 from tests.lab.faults import COUNT, kill_and_wait
-from tests.lab.kills import is_sshd, list_remote
-from tests.lab.processes import end_tree, is_alive, wait_until
+from tests.lab.home import MTR
+from tests.lab.kills import is_sshd, list_remote, read_argv
+from tests.lab.processes import children_of, end_tree, is_alive, wait_until
 from tests.lab.relay import Relay
+from tests.lab.trees import edit_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -212,7 +218,7 @@ def test_the_listening_sshd_is_killed_in_mid_command(fault: Fault, make_server: 
     assert process.stdout
     assert process.stdout.readline() == b"started\n"
     fault.inject()
-    sessions = [pid for pid in list_children(other.pid) if is_alive(pid)]
+    sessions = [pid for pid in children_of(other.pid) if is_alive(pid)]
     kill_and_wait([other.pid])
     assert fault.home.run_mtr(["echo", "fine"], fault.project).stdout == b"fine\n"
     _, err = process.communicate(b"\n", timeout=60)
@@ -221,13 +227,6 @@ def test_the_listening_sshd_is_killed_in_mid_command(fault: Fault, make_server: 
     for pid in sessions:
         if is_alive(pid):
             end_tree(pid)
-
-
-def list_children(pid: int) -> list[int]:
-    """Return every process below ``pid``."""
-    from tests.lab.processes import children_of
-
-    return children_of(pid)
 
 
 def test_the_gate_is_killed(fault: Fault) -> None:
@@ -353,6 +352,82 @@ def test_a_sync_is_broken(fault: Fault, relay: Relay, transport: str, size: int,
     # Where no session of the command had opened, it was asked for again over a new connection, and ran.
     assert (status, out) in [(0, b"1\ntwo\n"), (LOST, b""), (-9, b"")], err
     fault.mend(ran=1 if status == 0 else None)
+
+
+def test_ctrl_c_while_the_files_travel(fault: Fault, relay: Relay) -> None:
+    """In a terminal: it ends the sync at once, nothing is in place, the command does not start."""
+    fault.injected = "Ctrl-C in a terminal, half-way through a sync of 3 MB"
+    fault.warm()
+    (fault.project / "big.bin").write_bytes(os.urandom(3_000_000))
+    relay.bytes_per_s = 200_000
+    before = relay.passed_bytes
+    child = fault.home.spawn_mtr(["sh", "-c", COUNT], fault.project)
+    wait_until(lambda: relay.passed_bytes > before + 400_000, "some of it to be there")
+    fault.inject()
+    child.sendintr()
+    child.expect(pexpect.EOF, timeout=20)
+    child.close()
+    relay.bytes_per_s = 0
+    fault.note(child.exitstatus or 0, b"")
+    assert child.exitstatus == 130
+    assert not (fault.home.remote(fault.project) / "big.bin").exists()
+    fault.mend(ran=0)
+
+
+def test_mtr_is_killed_in_a_terminal(fault: Fault) -> None:
+    """Its ssh goes with it, and the terminal is the shell's again: what is typed is no longer the command's."""
+    fault.injected = "kill -9 of mtr in a terminal, in mid-command"
+    fault.warm()
+    shell = pexpect.spawn("bash", ["--norc"], env=fault.home.environ, cwd=str(fault.project), timeout=30)
+    shell.sendline(f"PS1='ready> '; {' '.join(MTR)} sh -c '{COUNT}; echo start\"\"ed; exec sleep 4321'")
+    shell.expect("started")
+    fault.inject()
+    (mtr,) = (pid for pid in children_of(shell.pid) if b"mtr" in read_argv(pid))
+    kill_and_wait([mtr])
+    shell.expect("ready> ")
+    shell.sendline("stty -a | grep -o ' icanon'; echo mi''ne")
+    shell.expect("icanon")
+    shell.expect("mine")
+    fault.note(-9, b"")
+    shell.sendline("exit")
+    shell.expect(pexpect.EOF)
+    shell.close()
+    fault.mend(ran=1)
+
+
+def test_a_master_is_stopped_for_good_in_mid_command(fault: Fault) -> None:
+    """It would never tell how the command ended: asked three times in vain it is ended, and mtr says so."""
+    fault.injected = "SIGSTOP of the master in mid-command, for good (asked every second; 20 s by default)"
+    fault.warm()
+    code = "from mtr.ssh import wire; wire.ASK_EVERY_S = 1.0; from mtr.ssh import master; master.CHECK_TIMEOUT_S = 1.0;"
+    code += "from mtr.warm import main; main()"
+    argv = [sys.executable, "-c", code, "sh", "-c", f"{COUNT}; echo started; sleep 4321"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    process = subprocess.Popen(argv, cwd=fault.project, env=fault.home.environ, **pipes)
+    assert process.stdout
+    assert [process.stdout.readline() for _ in range(2)][1] == b"started\n"
+    fault.inject()
+    for pid in fault.home.masters():
+        os.kill(pid, signal.SIGSTOP)
+    status, _, err = fault.finish(process)
+    assert status == LOST
+    assert b"no answer from lab" in err
+    fault.mend(ran=1)
+
+
+def test_mtrs_directory_is_removed_on_the_server(fault: Fault) -> None:
+    """Somebody has tidied up, or mounted an empty disk over it: everything is compared, and brought."""
+    fault.injected = "rm -rf of the project's files and .mtr on the server, the directory itself left"
+    for transport in ("payload", "tar", "rsync"):
+        fault.warm()
+        remote = fault.home.remote(fault.project)
+        shutil.rmtree(remote)
+        remote.mkdir()
+        edit_for(transport, fault.project / "bulk.bin")
+        done = fault.run(["cat", "a.txt"])
+        assert (done.returncode, done.stdout) == (0, b"one\n"), (transport, done.stderr)
+        assert fault.took_s < 8
+        fault.mend()
 
 
 # -- while connecting

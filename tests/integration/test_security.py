@@ -407,17 +407,45 @@ def test_a_planted_link_is_not_written_through(home: Home, project: Path, engine
     assert not (home.remote(project) / "src").is_symlink()
 
 
-def test_an_undo_does_not_follow_a_planted_link(home: Home, project: Path) -> None:
-    """What it brings back goes nowhere else, and what lies there stays where it is."""
+@pytest.mark.parametrize("where", ["src", "src/deep"])
+def test_an_undo_does_not_follow_a_planted_link(home: Home, project: Path, where: str) -> None:
+    """What it brings back goes nowhere else, and what lies there stays where it is, at whatever depth the link is."""
+    (project / "src" / "deep").mkdir()
+    (project / "src" / "deep" / "b.py").write_text("one\n")
     assert home.run_mtr(["true"], project).returncode == 0
-    (home.remote(project) / "src" / "b.py").write_text("changed there\n")
-    (project / "src" / "b.py").write_text("changed here\n")
+    (home.remote(project) / "src" / "deep" / "b.py").write_text("changed there\n")
+    (project / "src" / "deep" / "b.py").write_text("changed here\n")
     assert home.run_mtr(["true"], project).returncode == 0
-    prey = plant(home, project, "src")
+    prey = plant(home, project, where)
+    (prey / "deep").write_text("a file where a directory was\n")
     assert home.run_mtr(["undo"], project).returncode == 0
-    assert (prey / "b.py").read_text() == "mine\n"
-    assert not (home.remote(project) / "src").is_symlink()
-    assert (home.remote(project) / "src" / "b.py").read_text() == "changed there\n"
+    assert {path.name: path.read_text() for path in prey.iterdir()} == {
+        "b.py": "mine\n",
+        "deep": "a file where a directory was\n",
+    }
+    assert (home.remote(project) / "src" / "deep" / "b.py").read_text() == "changed there\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["busy.0", "t.0", ".gitignore", "trash/9000000-x", "partial", "partial/new", "partial/cut"]
+)
+@pytest.mark.parametrize("words", [["sync", "--full"], ["undo"]])
+def test_no_link_in_mtrs_directory_is_followed(home: Home, project: Path, name: str, words: list[str]) -> None:
+    """Whatever of it is one, what it leads to stays as it is."""
+    assert home.run_mtr(["true"], project).returncode == 0
+    own = home.remote(project) / ".mtr"
+    (own / "trash" / "1000001-20261121T101500Z-0").mkdir(parents=True)
+    prey = home.dir / "prey"
+    is_file = name in {"busy.0", "t.0", ".gitignore"}
+    (prey / "x").parent.mkdir()
+    (prey / "x").write_text("mine\n")
+    (own / name).parent.mkdir(exist_ok=True)
+    (own / name).unlink(missing_ok=True)
+    (own / name).symlink_to(prey / "x" if is_file else prey)
+    os.utime(own / name, (0, 0), follow_symlinks=False)
+    (project / "big.bin").write_bytes(os.urandom(18_000_000))
+    home.run_mtr(words, project)
+    assert {path.name: path.read_text() for path in prey.iterdir()} == {"x": "mine\n"}
 
 
 def test_a_planted_directory_of_mtrs_own_is_refused(home: Home, project: Path) -> None:

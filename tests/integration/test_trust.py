@@ -110,7 +110,9 @@ def test_mtr_trust_shows_and_allows(home: Home) -> None:
         (root / ".mtr" / "config.yaml").write_text(json.dumps({"servers": {"lab": keys | more}}))
 
     write()
-    shown = home.run_mtr(["trust"], root)
+    refused = home.run_mtr(["trust"], root)
+    assert (refused.returncode, b"nobody can be asked" in refused.stderr) == (2, True)
+    shown = home.run_mtr(["trust", "--yes"], root)
     assert command in shown.stdout.decode(), shown.stderr
     assert home.run_mtr(["cat", "a.txt"], root).stdout == b"one\n"
     write(env={"A": "b"})

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -18,7 +19,6 @@ from tests.lab.trees import read_tree
 
 if TYPE_CHECKING:
     import random
-    import subprocess
     from collections.abc import Callable, Iterator
 
     from tests.lab.home import Home
@@ -63,7 +63,10 @@ class Soak:
         disturb = self._choose_disturbance()
         process = self.home.popen_mtr(words, self.project)
         with disturb(process) as named:
-            out, err = _read(process)
+            try:
+                out, err = _read(process)
+            except AssertionError as error:
+                raise AssertionError(f"{named or 'undisturbed'}: {error}") from error
         self._check(number, process.returncode, out, err, expected, named)
 
     def _check(self, number: int, status: int, out: bytes, err: bytes, expected: tuple[int, bytes], named: str) -> None:
@@ -150,10 +153,19 @@ class Soak:
     @contextlib.contextmanager
     def _stop(self, process: subprocess.Popen[bytes]) -> Iterator[str]:
         _wait(process, self.choice.uniform(0, MOST_S))
-        for pid in self.home.masters():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-        yield "master stopped"
+        masters = self.home.masters()
+        _signal(masters, signal.SIGSTOP)
+        # Longer or shorter than mtr waits for a session to open.
+        thread = threading.Timer(self.choice.choice((0.3, 8.0)), _signal, (masters, signal.SIGCONT))
+        thread.start()
+        yield "master stopped for a while"
+        thread.join()
+
+
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -176,7 +188,10 @@ def _read(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
     ]
     for thread in threads:
         thread.start()
-    process.wait(120)
+    try:
+        process.wait(120)
+    except subprocess.TimeoutExpired as error:
+        raise AssertionError(f"it did not end: {process.args}") from error
     for thread in threads:
         thread.join(None if process.returncode >= 0 else 1.0)
     return found[0], found[1]

@@ -176,7 +176,7 @@ class FallbackConnection(BaseConnection):
         except MtrError:
             return False
 
-    def end_wedged(self) -> None:
+    def end_wedged(self, silence_s: float = 0.0) -> None:
         """Nothing to end: the login is this process's own."""
 
     # -- runs
@@ -245,6 +245,7 @@ def _give_up(line: Line, ended: Ended, failures: int) -> None:
 
 def _build_facts(server: Server, destination: str, place: Place) -> Facts:
     return Facts(
+        binder=(),
         server_name=server.name,
         address=place.address,
         destination=destination,

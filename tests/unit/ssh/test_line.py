@@ -20,6 +20,7 @@ def make_facts(**fields: object) -> Facts:
         "server_name": "a", "address": "me@a:22", "destination": "a", "socket": "/s", "ssh": "ssh",
         "tells_outcome": True, "session_options": (), "send_env": ("LANG", "LC_*"), "forward_agent": False,
         "speaks_mux": True, "carrier": "LC_MTR", "stat": "c", "archive": "tar64", "rsync": True, "system": "",
+        "binder": (),
     }  # fmt: skip
     return Facts(**{**plain, **fields})
 
