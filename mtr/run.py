@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-MAX_ROUNDS = 20
-"""How often a run starts over when others change the tree there at the same time."""
+MAX_ROUNDS_S = 90.0
+"""How long a run starts over when others change the tree there at the same time."""
 
 
 def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
@@ -176,7 +176,8 @@ class Errand:
         """Find out what is to be brought and do ``act``, until the server's tree is what it was found to be."""
         refused = False
         manifest = self._delivery.manifest
-        for number in range(MAX_ROUNDS):
+        number, end_s = 0, time.monotonic() + MAX_ROUNDS_S
+        while time.monotonic() < end_s:
             try:
                 return act(self._find_push(refused=refused))
             except TreeMoved:
@@ -187,8 +188,10 @@ class Errand:
             manifest.load()
             # Another run of this machine has brought something meanwhile: its manifest is the one to go by.
             refused = refused and known == {*manifest.tokens} - self._begun
-            if number > 1:
-                time.sleep(0.05 * number * (os.getpid() % 7 + 1) / 7)
+            number += 1
+            if number > 2:
+                # At random, so that those who lose together do not come back together.
+                time.sleep(min(1.0, 0.05 * number) * os.urandom(1)[0] / 255)
         raise SyncError(
             f"others keep changing {self._delivery.project.remote_dir} on {self._line.label}", hint="run it again"
         )
@@ -258,10 +261,12 @@ class Errand:
     def _stream_beside(self, push: Push, command: Command) -> None:
         """Bring ``push`` while the command waits at the gate; if that fails, see that it does not wait on."""
         try:
-            self._carry(push, "tar")
+            self._carry(push, "tar", is_awaited=True)
         except MtrError:
             words = [self._delivery.project.remote_dir, push.new]
-            if not push.is_refused and self._line.run_script("remote/abandon.sh", words, timeout_s=10).status != 0:
+            if push.is_refused or self._line.run_script("remote/abandon.sh", words, timeout_s=10).status == 0:
+                self._line.forget_run()
+            else:
                 self._line.end_run(command.run_id, 15)
             raise
 
@@ -276,7 +281,7 @@ class Errand:
         self._carry(push, "tar" if transport == "payload" else transport)
         return self._build_result(push)
 
-    def _carry(self, push: Push, transport: str) -> None:
+    def _carry(self, push: Push, transport: str, *, is_awaited: bool = False) -> None:
         """Bring ``push`` over sessions of its own, and store that it has arrived."""
         delivery = self._delivery
 
@@ -292,7 +297,7 @@ class Errand:
 
             push_by_sftp(delivery, push, show)
         else:
-            delivery.stream(push, show)
+            delivery.stream(push, show, is_awaited=is_awaited)
         delivery.confirm(push)
         self._show(push)
 

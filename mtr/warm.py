@@ -62,6 +62,20 @@ def _run(arguments: Sequence[str]) -> int:
         where, hint = (f"{name}: ", f"ls -ld {name}; df -h {os.path.dirname(name)}") if name else ("", "")
         sys.stderr.write(render_error(MtrError(f"{where}{error.strerror or error}", hint=hint)))
         return EXIT_FAILURE
+    except Exception as error:  # noqa: BLE001  a status of 1 would pass for the command's own
+        _drop_stdout()
+        sys.stderr.write(render_error(_build_internal(error)))
+        return EXIT_FAILURE
+
+
+def _build_internal(error: Exception) -> MtrError:
+    """Return the error for what nobody has thought of: where it happened, for whoever mends it."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else "nowhere"
+    message = f"a fault of mtr itself: {type(error).__name__}: {error}"
+    return MtrError(message, detail=f"at {where}", hint="run it again; if it stays, report these lines")
 
 
 def _dispatch(invocation: Invocation) -> int:

@@ -26,6 +26,9 @@ KEPT_S = 14 * 86400.0
 
 TIMEOUT_S = 20.0
 
+BUDGET_S = 10.0
+"""What the next command waits at most for the ends of others; what is left is left to the next contact."""
+
 
 # -- files here
 
@@ -90,9 +93,11 @@ def end_cut_off(line: Line, found: Sequence[tuple[str, int]]) -> None:
     Raises:
         ConnectError: the server cannot be reached, and so the next run will end them.
     """
+    end_s = time.monotonic() + BUDGET_S
     try:
         for path, descriptor in found:
-            _settle(line, path, descriptor)
+            if time.monotonic() < end_s:
+                _settle(line, path, descriptor)
     except ConnectError:
         raise
     except MtrError as error:

@@ -204,6 +204,11 @@ class Line(Wire):
         elif self._entry is not None and found.status == 0:
             self._entry.settle()
 
+    def forget_run(self) -> None:
+        """Note that the run under way will not start: the gate has been told so."""
+        if self._entry is not None:
+            self._entry.settle()
+
     def load_refusal(self, run_id: str) -> list[str]:
         """Return the lines that the gate left when it refused the run, [] if it did not refuse."""
         return self.run_script("remote/refusal.sh", [run_id]).stdout.decode(errors="replace").splitlines()

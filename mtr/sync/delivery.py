@@ -320,14 +320,14 @@ class Delivery:
                 pieces, size = [], 0
         yield packer.compress(b"".join(pieces)) + packer.flush()
 
-    def stream(self, push: Push, on_progress: Callable[[int], None] | None = None) -> None:
-        """Bring ``push`` over a session of its own.
+    def stream(self, push: Push, on_progress: Callable[[int], None] | None = None, *, is_awaited: bool = False) -> None:
+        """Bring ``push`` over a session of its own; with ``is_awaited`` a gate waits for it.
 
         Raises:
             TreeRefused: the server's tree is not what it builds on.
             SyncError: not everything arrived.
         """
-        script = build_apply_script(self.project, push, "tar", self.line.facts.stat)
+        script = build_apply_script(self.project, push, "tar" if is_awaited else "alone", self.line.facts.stat)
         command = build_remote_command(f"mtr-{push.run_id}", script, ())
 
         is_fed = False

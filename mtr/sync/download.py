@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mtr.ssh.line import Line
     from mtr.ssh.sftp import Attributes, Sftp
 
+RACY_S = 2.0
+"""How much later than a file's time its copy must have been made to be known as one of that file."""
+
 
 class DownloadFailed(MtrError):
     """Something did not arrive; what did is whole."""
@@ -113,7 +116,8 @@ def _bring(
         raise DownloadFailed(f"{os.fsdecode(source)} is neither a file nor a directory there")
     if not _is_dir(look):
         os.makedirs(os.path.dirname(local) or b".", exist_ok=True)
-        return _bring_files(session, [(source, look, local)], force=force, on_progress=on_progress)
+        wanted = [(source, look, local)]
+        return _bring_files(session, wanted, force=force, anyway=True, on_progress=on_progress)
     # mtr's own directory never comes: what a server puts into it would count as configuration here.
     found = [pair for pair in walk(session, source) if OWN_DIRECTORY not in pair[0].split(b"/")]
     _make_dirs(local, [path for path, look in found if _is_dir(look)])
@@ -145,8 +149,10 @@ def _bring_files(
     wanted: Iterable[tuple[bytes, Attributes, bytes]],
     *,
     force: bool,
+    anyway: bool = False,
     on_progress: Callable[[int, int], None],
 ) -> Downloaded:
+    """Bring the files of ``wanted``: source, look and place here; ``anyway`` also those that look the same."""
     result = Downloaded()
     chosen = []
     for source, look, local in wanted:
@@ -155,7 +161,7 @@ def _bring_files(
         state = _compare(look, local)
         if state == "newer" and not force:
             result.newer.append(os.fsdecode(local))
-        elif state != "same":
+        elif state != "same" or anyway:
             chosen.append((source, look, local))
     total = sum(look.size_bytes for _, look, _ in chosen)
 
@@ -185,5 +191,6 @@ def _compare(look: Attributes, local: bytes) -> str:
     if _is_link(look):
         return "newer"  # Content must not make way for a link unless somebody says so.
     if found.st_size == look.size_bytes and int(found.st_mtime) == look.mtime_s:
-        return "same"
+        # SFTP tells whole seconds: what was written there within the second of the last download may be another.
+        return "same" if found.st_ctime - look.mtime_s > RACY_S else "other"
     return "newer" if int(found.st_mtime) > look.mtime_s else "other"

@@ -146,6 +146,13 @@ def _holds_git(names: tuple[bytes, ...]) -> bool:
 
 def refresh(tree: Tree, changes: Changes, root: Path, rules: Rules) -> Tree:
     """Return ``tree`` brought up to date with ``changes``, which it was compared with; ``tree`` is used up."""
+    try:
+        return _refresh(tree, changes, root, rules)
+    except (MissingProgram, git.GitFailed):
+        return survey(root, rules)  # which does without, and says so
+
+
+def _refresh(tree: Tree, changes: Changes, root: Path, rules: Rules) -> Tree:
     if changes.rules_changed or (changes.index_changed and not _keep_index(tree, root, changes.started_ns)):
         return survey(root, rules)
     new = tree.find_new(changes)

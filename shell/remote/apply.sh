@@ -5,7 +5,8 @@
 #   set -- HOW DIR RUN NEW OLD CLIENT STAT LINES
 #
 #   HOW     where the files are. payload: a compressed tar in base64 in $mtr_tar, the plan in $mtr_plan, and
-#           this is the project's directory already; tar: on stdin, compressed, with the plan in it as .mtr/plan; rsync: rsync
+#           this is the project's directory already; tar: on stdin, compressed, with the plan in it as .mtr/plan, while a
+#           gate waits for it; alone: the same, and no gate waits; rsync: rsync
 #           brings them into partial/new while this script holds the lock; stdin has the plan's length in bytes as a
 #           line, the plan, and once rsync has ended well the line "done", or "full" if the disk is; sftp: another
 #           session brings into in.RUN what the archive would hold while this script holds the lock, and then the line
@@ -53,7 +54,8 @@ fail() {
   rm -rf -- ".mtr/in.$mtr_run"
   case $mtr_how$1 in
     tar[14]) : >".mtr/no.$mtr_new" ;;
-    rsync*) rmdir .mtr/partial/new .mtr/partial 2>/dev/null ;;
+    # Another run's rsync may be at work in it: it is the holder's of the lock alone.
+    rsync*) [ -z "$mtr_claimed" ] || rmdir .mtr/partial/new .mtr/partial 2>/dev/null ;;
   esac
   [ -z "${2-}" ] || printf '%s\n' "$2" >&2
   exit "$1"
@@ -307,7 +309,7 @@ if [ "$mtr_how" != payload ]; then
   case $mtr_dir in \~/*) mtr_dir=$HOME/${mtr_dir#\~/} ;; esac
   cd -- "$mtr_dir" || exit 4
 fi
-[ -d .mtr ] || exit 4
+[ -d .mtr ] || mkdir .mtr 2>/dev/null || exit 4
 mtr_root=$PWD
 
 # Tells whether a tree is there that holds this push: its own, or one that this client has built on it.
@@ -363,7 +365,7 @@ if ! is_there; then
       # shellcheck disable=SC2154
       printf %s "$mtr_tar" | base64 -d | gzip -dc | (cd "$mtr_in" && tar xpf -) || fail 1
       ;;
-    tar) gzip -dc | (cd "$mtr_in" && tar xpf -) || fail 1 ;;
+    tar | alone) gzip -dc | (cd "$mtr_in" && tar xpf -) || fail 1 ;;
     rsync)
       mtr_in=.mtr/partial/new
       [ ! -e .mtr/partial ] || mtr_split=old

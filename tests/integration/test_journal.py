@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lab.faults import kill_and_wait
+from tests.lab.kills import read_argv
 from tests.lab.processes import end_tree, processes_mentioning, wait_until
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def cut_off(process: subprocess.Popen[bytes]) -> None:
     process.stdout.close()
 
 
+def find_sleeping(home: Home, seconds: str) -> list[int]:
+    """Return the processes that sleep so long for a run of this home."""
+    found = processes_mentioning([home.dir.name])
+    return [pid for pid in found if read_argv(pid) == [b"sleep", seconds.encode()]]
+
+
 @pytest.fixture
 def warm(home: Home, project: Path) -> Path:
     """A project whose connection stands."""
@@ -58,7 +65,7 @@ def test_what_ignores_hangups_goes_on(home: Home, warm: Path) -> None:
     assert done.stdout == b"next\n"
     assert b"the run of nohup at" in done.stderr
     assert b"goes on" in done.stderr
-    (pid,) = (pid for pid, shown in processes_mentioning(["4331"]).items() if shown.startswith("sleep"))
+    (pid,) = find_sleeping(home, "4331")
     assert home.run_mtr(["true"], warm).stderr == b""
     os.kill(pid, signal.SIGKILL)
     assert list(journal(home).iterdir()) == []
@@ -68,7 +75,7 @@ def test_a_job_in_the_background_outlives_its_run(home: Home, warm: Path) -> Non
     """The run has ended with its status: what it has left on purpose is nobody's to end."""
     assert home.run_mtr(["sleep 4332 >/dev/null 2>&1 </dev/null & exit 3"], warm).returncode == 3
     assert home.run_mtr(["true"], warm).stderr == b""
-    (pid,) = (pid for pid, shown in processes_mentioning(["4332"]).items() if shown.startswith("sleep"))
+    (pid,) = find_sleeping(home, "4332")
     os.kill(pid, signal.SIGKILL)
 
 
@@ -115,7 +122,7 @@ def test_another_machines_runs_are_not_ours_to_end(home: Home, warm: Path) -> No
     note.write_text(kept.replace(kept.split("\n")[0], "another-machine"))
     assert home.run_mtr(["true"], warm).stderr == b""
     assert note.exists()
-    for pid in [pid for pid, shown in processes_mentioning(["4335"]).items() if shown.startswith("sleep")]:
+    for pid in find_sleeping(home, "4335"):
         end_tree(pid)
     os.utime(note, (time.time() - 15 * DAY_S,) * 2)
     assert home.run_mtr(["down"], warm).returncode == 0
