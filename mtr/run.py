@@ -264,9 +264,9 @@ class Errand:
             self._carry(push, "tar", is_awaited=True)
         except MtrError:
             words = [self._delivery.project.remote_dir, push.new]
-            if push.is_refused or self._line.run_script("remote/abandon.sh", words, timeout_s=10).status == 0:
+            if push.is_refused:
                 self._line.forget_run()
-            else:
+            elif self._line.run_script("remote/abandon.sh", words, timeout_s=10).status != 0:
                 self._line.end_run(command.run_id, 15)
             raise
 

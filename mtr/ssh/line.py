@@ -20,7 +20,7 @@ from mtr.process.signals import Interrupted, signals_held
 from mtr.ssh.foreground import LAST_WORDS_S, reset_terminal, run_foreground, stdio_restored
 from mtr.ssh.gate import Command, GateCall, build_gate_call
 from mtr.ssh.journal import entered, find_cut_off
-from mtr.ssh.wire import SESSION_DEADLINE_S, Wire
+from mtr.ssh.wire import Wire
 from mtr.state import read_log, remove_file
 
 TYPE_CHECKING = False
@@ -157,8 +157,12 @@ class Line(Wire):
         log = self.new_log()
         argv = self.build_foreground_argv(call, tty=True, log=log)
 
-        def on_deadline(pid: int) -> None:
-            if self.facts.tells_outcome and "master session id" not in read_log(log):
+        started_s, has_opened = time.monotonic(), not self.facts.tells_outcome
+
+        def look(pid: int) -> None:
+            nonlocal has_opened
+            has_opened = has_opened or "master session id" in read_log(log)
+            if not has_opened and self.is_wedged(time.monotonic() - started_s + 0.05):
                 self.end_wedged()
                 if self._killed_wedged:
                     os.kill(pid, _signal.SIGKILL)
@@ -168,7 +172,7 @@ class Line(Wire):
                 [*self.facts.binder, *argv],
                 self.build_environ(call.environ),
                 meanwhile=meanwhile,
-                deadlines=((LATER_S, lambda _pid: later()), (SESSION_DEADLINE_S, on_deadline)),
+                deadlines=((LATER_S, lambda _pid: later()), *((float(at_s), look) for at_s in LOOKS_S)),
                 on_interrupt=lambda signum: self.end_run(call.run_id, signum),
             )
             return self.read_outcome(status, log)
@@ -213,6 +217,9 @@ class Line(Wire):
         """Return the lines that the gate left when it refused the run, [] if it did not refuse."""
         return self.run_script("remote/refusal.sh", [run_id]).stdout.decode(errors="replace").splitlines()
 
+
+LOOKS_S = (*range(1, 16), *range(20, 131, 10))
+"""When a session on a terminal is looked after that has not opened."""
 
 LATER_S = 0.7
 """Most commands end within this; what is worth doing only beside a longer one waits for it."""

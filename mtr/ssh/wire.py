@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 SESSION_DEADLINE_S = 5.0
 """A session on a living connection opens within its round trips; after this, see whether it has."""
 
+MOVED_BYTES = 1024
+MOVED_WITHIN_S = 3.0
+LONGEST_OPENING_S = 120.0
+"""On a slow line a session opens behind what is under way; the questions of other runs to the master are shorter."""
+
 ASK_EVERY_S = 20.0
 MAX_UNANSWERED = 3
 """A master answers within milliseconds, whatever its line does; the line itself is watched by ssh's keepalive."""
@@ -63,6 +68,7 @@ class Wire:
         self.says = says or (lambda _line: None)
         self._recover = recover
         self._killed_wedged = False
+        self._passed = (0.0, -1)
 
     @property
     def server_name(self) -> str:
@@ -293,11 +299,27 @@ class Wire:
         return Held(self, command, subsystem=subsystem)
 
     def look_after(self, session: Session | SshSession, waited_s: float) -> None:
-        """See at the deadline whether ``session`` has opened; end its master if it has not."""
+        """See at the deadline whether ``session`` has opened; end its master if it has not, and its line is silent."""
         if not session.is_over and not session.has_opened:
             session.wait_for_news(0.0005)
-        if waited_s > SESSION_DEADLINE_S and not session.is_over and not session.has_opened:
+        if session.is_over or session.has_opened:
+            return
+        if self.is_wedged(waited_s):
             self.end_wedged()
+
+    def is_wedged(self, waited_s: float) -> bool:
+        """Tell whether a session that has not opened for ``waited_s`` never will; to be asked about once a second.
+
+        Where bytes still pass through the master, the line is slow and busy, and ending it would end what they are of.
+        """
+        from mtr.ssh.master import read_passed_bytes
+
+        passed, now_s = read_passed_bytes(self.facts.socket), time.monotonic()
+        if passed - self._passed[1] > MOVED_BYTES:
+            # The first look only counts.
+            self._passed = (now_s if self._passed[1] >= 0 else 0.0, passed)
+        is_moving = now_s - self._passed[0] < MOVED_WITHIN_S
+        return waited_s > SESSION_DEADLINE_S and (not is_moving or waited_s > LONGEST_OPENING_S)
 
     def wait_for(self, session: Session | SshSession, started_s: float) -> Ended:
         """Wait for the end of ``session``, which was asked for at ``started_s`` of the monotonic clock.
@@ -307,8 +329,8 @@ class Wire:
         """
         unanswered = 0
         while not session.is_over:
-            opens_s = max(0.05, started_s + SESSION_DEADLINE_S - time.monotonic())
-            if session.wait_for_news(ASK_EVERY_S if session.has_opened else opens_s):
+            opens_s = started_s + SESSION_DEADLINE_S - time.monotonic()
+            if session.wait_for_news(ASK_EVERY_S if session.has_opened else max(0.5, min(1.0, opens_s))):
                 unanswered = 0
             elif session.has_opened:
                 unanswered = 0 if self._answers() else unanswered + 1

@@ -324,6 +324,43 @@ def test_the_line_dies_silently_in_mid_command(fault: Fault, relay: Relay, clien
     fault.mend(ran=1)
 
 
+def test_a_slow_line_is_not_a_dead_one(fault: Fault, relay: Relay) -> None:
+    """A session that opens late behind 1.5 MB of another run's: it waits, and nobody's connection is ended."""
+    fault.injected = "a second run behind 1.5 MB of output, at 150 kB/s"
+    fault.warm()
+    (master,) = fault.home.masters()
+    relay.bytes_per_s = 150_000
+    first = fault.start(["--no-sync", "head", "-c", "1500000", "/dev/zero"])
+    assert first.stdout
+    assert first.stdout.read(1) == b"\0"
+    fault.inject()
+    second = fault.start(["--no-sync", "echo", "fine"])
+    assert len(first.stdout.read()) == 1_499_999
+    assert fault.finish(second)[:2] == (0, b"fine\n")
+    first.communicate(timeout=60)
+    assert (first.returncode, fault.home.masters()) == (0, [master])
+    relay.bytes_per_s = 0
+    fault.mend()
+
+
+def test_two_runs_with_the_same_large_push(fault: Fault, relay: Relay) -> None:
+    """One brings it, the other waits for that: both end well, and rsync's work is not disturbed."""
+    fault.injected = "two runs at once, with the same push of 20 MB"
+    fault.warm()
+    relay.bytes_per_s = 8_000_000
+    (fault.project / "big.bin").write_bytes(os.urandom(20_000_000))
+    fault.inject()
+    before = relay.passed_bytes
+    first = fault.start(["sh", "-c", "wc -c <big.bin"])
+    wait_until(lambda: relay.passed_bytes > before + 1_000_000, "some of it to be there")
+    second = fault.start(["sh", "-c", "wc -c <big.bin"])
+    for run in (first, second):
+        status, out, err = fault.finish(run)
+        assert (status, out.strip()) == (0, b"20000000"), err
+    relay.bytes_per_s = 0
+    fault.mend()
+
+
 # -- while the files travel
 
 
