@@ -285,3 +285,40 @@ def test_a_login_shell_that_runs_nothing(home: Home, project: Path, make_server:
     other = make_server("ForceCommand exit 0")
     home.configure(project, port=other.port)
     assert "login shell" in fail(home, project)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "directory", "failing git"])
+def test_git_that_fails_in_a_warm_run(home: Home, project: Path, damage: str) -> None:
+    """mtr does without it, and says so; never a traceback, nor a status that could be the command's."""
+    assert home.run_mtr(["true"], project).returncode == 0
+    index, environ = project / ".git" / "index", {}
+    if damage == "failing git":
+        tools = home.dir / "bin"
+        tools.mkdir()
+        (tools / "git").write_text("#!/bin/sh\nexit 1\n")
+        (tools / "git").chmod(0o755)
+        environ = {"PATH": f"{tools}:{home.environ['PATH']}"}
+    elif damage == "garbage":
+        index.write_bytes(b"garbage")
+    else:
+        index.unlink(missing_ok=True)
+        index.mkdir()
+    (project / "new.txt").write_text("new\n")
+    done = home.run_mtr(["cat", "new.txt", "a.txt"], project, environ=environ)
+    assert (done.returncode, done.stdout) == (0, b"new\none\n"), done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_two_files_of_the_same_second_and_size(home: Home, project: Path) -> None:
+    """SFTP tells whole seconds: what looks the same is brought all the same, a file that is named in any case."""
+    there = home.remote(project)
+    assert home.run_mtr(["true"], project).returncode == 0
+    for text in ("1\n", "2\n"):
+        (there / "r").write_text(text)
+        (there / "folder").mkdir(exist_ok=True)
+        (there / "folder" / "r").write_text(text)
+        os.utime(there / "r", (10**9, 10**9))
+        for name, local in (("r", "got"), ("folder", "here/")):
+            assert home.run_mtr(["get", name, f"{home.dir}/{local}"], project).returncode == 0
+        assert (home.dir / "got").read_text() == text
+        assert (home.dir / "here" / "folder" / "r").read_text() == text
