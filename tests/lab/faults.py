@@ -126,7 +126,7 @@ def _list_files(home: Home, project: Path) -> list[str]:
     here = [p.name for pattern in ("**/*.tmp", "**/*.lock") for p in state.glob(pattern)]
     here += ["the run in the journal" for _ in state.glob("runs/*")]
     there = [p.name for pattern in LEFT_THERE for p in (home.remote(project) / ".mtr").glob(pattern)]
-    marks = [p.name for p in home.server.home_of("bash").glob(".mtr-*")]
+    marks = [p.name for p in home.server.home_of("bash").glob(".mtr-*") if p.name not in home.marks_before]
     kept = {"config", "no-repository.git"}
     return [name for name in (*runtime, *here, *there, *marks) if name not in kept]
 

@@ -64,6 +64,8 @@ class Home:
     def use_server(self, server: SshServer) -> None:
         """Let ``server`` be the one of this person, who knows its host key; projects configured before keep theirs."""
         self.server = server
+        self.marks_before = {path.name for path in server.home_of("bash").glob(".mtr-*")}
+        """What runs of other homes have left there."""
         self.write_ssh_config()
         self.known_hosts.write_text(f"[127.0.0.1]:{server.port} {(server.dir / 'host.pub').read_text()}")
 
