@@ -245,7 +245,7 @@ def _is_master(pid: int, socket: str) -> bool:
 
 def read_passed_bytes(socket: str) -> int:
     """Return how many bytes the master on ``socket`` has read and written so far (proc(5)); 0 where nothing tells."""
-    record = load_record(socket)
+    record = load_record(socket) if socket else None
     try:
         with open(f"/proc/{record.pid if record else 0}/io", encoding="ascii") as file:
             found = dict(line.split(": ") for line in file)

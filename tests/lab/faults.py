@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.lab.home import OWN_FAULT
 from tests.lab.kills import list_left
 from tests.lab.processes import children_of, is_alive, processes_mentioning, wait_until
 from tests.lab.trees import read_tree
@@ -89,6 +90,7 @@ class Fault:
         self.took_s = time.monotonic() - self._started_s
         words = err.decode(errors="replace")
         assert "Traceback" not in words, words
+        assert OWN_FAULT not in err, words
         said = [line.removeprefix("mtr: ") for line in words.splitlines() if line.startswith("mtr: ")]
         self.saw = f"{status}: {said[-1] if said else 'nothing said'}"
         self.left = self.list_remains()

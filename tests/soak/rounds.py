@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.lab.faults import list_remains
+from tests.lab.home import OWN_FAULT
 from tests.lab.kills import kill_role
 from tests.lab.processes import wait_until
 from tests.lab.trees import read_tree
@@ -72,6 +73,7 @@ class Soak:
     def _check(self, number: int, status: int, out: bytes, err: bytes, expected: tuple[int, bytes], named: str) -> None:
         shown = f"{named or 'undisturbed'}: status {status}, {expected[0]} expected; {err.decode(errors='replace')}"
         assert b"Traceback" not in err, shown
+        assert OWN_FAULT not in err, shown
         own = status == expected[0] and (out == expected[1] or named == "tool")
         failed = bool(named) and status in (LOST, -signal.SIGKILL) and expected[1].startswith(out)
         # A tool, or the command itself, was hit: then the status is that of its death.
