@@ -132,11 +132,12 @@ def make_project(home: Home, make_server: Callable[..., SshServer]) -> Callable[
 @pytest.fixture
 def nothing_of_a_run_left(home: Home) -> Iterator[None]:
     """After the test: no run has a process or a file left on the person's server, nor a file here."""
-    others = {*home.server.dir.glob("home/*/.mtr-*")}  # of tests before, whose runs nobody has followed
+    patterns = ("home/*/.mtr-*", "home/*/*/*/.mtr/busy.*", "home/*/*/*/.mtr/in.*")
+    others = {path for pattern in patterns for path in home.server.dir.glob(pattern)}
+    """Of tests before, whose runs nobody has followed."""
     yield
     wait_until(lambda: not list_outliving(home), f"the end of {list_outliving(home)}")
-    there = home.server.dir / "home"
-    left = [*({*there.glob("*/.mtr-*")} - others), *there.glob("*/*/*/.mtr/busy.*"), *there.glob("*/*/*/.mtr/in.*")]
+    left = [path for pattern in patterns for path in home.server.dir.glob(pattern) if path not in others]
     left += [path for path in home.runtime.glob("*") if path.name.startswith(("run.", "ask."))]
     assert not left, left
 

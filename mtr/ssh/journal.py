@@ -34,6 +34,7 @@ class entered:  # noqa: N801  read as a statement: with entered(…) as entry
     """
 
     def __init__(self, environ: Mapping[str, str], address: str, run_id: str, program: str) -> None:
+        self._run_id = run_id
         self._program = program
         self._descriptor = -1
         self._path = ""
@@ -45,27 +46,33 @@ class entered:  # noqa: N801  read as a statement: with entered(…) as entry
 
     def __enter__(self) -> entered:
         if self._path:
+            # Under another name until it is locked: whoever looks must never take it for one that was cut off.
+            begun = f"{os.path.dirname(self._path)}/{self._run_id}.{os.getpid()}.tmp"
             try:
-                self._descriptor = os.open(self._path, _FLAGS | os.O_CREAT, 0o600)
-                # Who looks for those cut off may hold it for this moment, and leaves a file without words alone.
-                lock_file(self._descriptor, wait=False)
+                self._descriptor = os.open(begun, _FLAGS | os.O_CREAT, 0o600)
+                lock_file(self._descriptor)
                 words = f"{read_machine()}\n{time.time():.0f}\n{self._program}\n"
                 os.write(self._descriptor, words.encode(errors="replace"))
+                os.rename(begun, self._path)
             except OSError:
-                self.settle()
+                _drop(begun)
         return self
 
     def settle(self) -> None:
         """Nothing of the run is left on the server: forget it."""
         if self._descriptor >= 0:
-            try:
-                remove_file(self._path)
-            except OSError:
-                pass
+            _drop(self._path)
 
     def __exit__(self, *_: object) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
+
+
+def _drop(path: str) -> None:
+    try:
+        remove_file(path)
+    except OSError:
+        pass
 
 
 def find_cut_off(environ: Mapping[str, str], address: str) -> list[tuple[str, int]]:

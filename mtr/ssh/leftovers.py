@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mtr.ssh.line import Line
 
 UNWRITTEN_S = 60.0
-"""A file without words is being written, unless it is older than this."""
+"""A half-written file of another machine's pid is being written, unless it is older than this."""
 
 YOUNG_S = 30.0
 """A run that was cut off so lately may still stand before its gate: a slow rc file."""
@@ -111,8 +111,7 @@ def end_cut_off(line: Line, found: Sequence[tuple[str, int]]) -> None:
 def _settle(line: Line, path: str, descriptor: int) -> None:
     words = os.read(descriptor, 4096).decode(errors="replace").split("\n")
     age_s = time.time() - os.fstat(descriptor).st_mtime
-    is_written = len(words) >= 4
-    if (not is_written and age_s < UNWRITTEN_S) or (is_written and words[0] != read_machine()):
+    if len(words) >= 4 and words[0] != read_machine():
         return
     _end_run(line, path.rpartition(".")[2], words, looks=20 if age_s < YOUNG_S else 1)
     remove_file(path)

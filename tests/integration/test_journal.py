@@ -146,7 +146,7 @@ STRANGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("kind", STRANGE)
 def test_strange_files_in_it_harm_nobody(home: Home, warm: Path, kind: str) -> None:
     """Whatever lies there: runs go on, without a traceback or an escape sequence."""
-    process = start(home, warm, "sh", "-c", "echo started; read line")
+    process = start(home, warm, "sh", "-c", "echo started; sleep 1")
     (note,) = journal(home).iterdir()
     process.communicate(timeout=30)
     place = note.name.split(".")[0]

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from tests.lab.home import Home
 
-LEFT_THERE = ("in.*", "busy.*", "cur.*", "theirs.*", "plan.*", "partial", "first", "no.*", "probe.*", "seed.*")
+LEFT_THERE = ("in.*", "busy.*", "cur.*", "theirs.*", "plan.*", "partial", "first", "probe.*", "seed.*")
+"""What a run leaves in .mtr there; a mark no.TOKEN that no gate has read goes with the next listing."""
+
 COUNT = "echo x >>../count; wc -l <../count"
 """A command that tells how often it has run; the file stands beside the tree."""
 
