@@ -45,8 +45,10 @@ test: setup ## install what the tests need, and run them all
 soak: setup ## half an hour of runs with kills and bad lines in between, kills in syncs, fuzzing; RUNS=100 is less of it
 	@tests/install-system-packages
 	$(BIN)/python -m tests.soak --runs $(RUNS)
-	MTR_FAULT_TABLE=1 MTR_KILL_ROUNDS=200 MTR_MODEL_SEEDS=40 MTR_FUZZ_EXAMPLES=1000 $(BIN)/pytest -n $(WORKERS) \
-		tests/integration/test_fault_*.py tests/integration/test_sync_kills.py tests/integration/test_sync_model.py tests/fuzz
+	MTR_FAULT_TABLE=1 MTR_KILL_ROUNDS=200 MTR_MODEL_SEEDS=40 $(BIN)/pytest -n $(WORKERS) \
+		tests/integration/test_fault_*.py tests/integration/test_sync_kills.py tests/integration/test_sync_model.py
+	MTR_FUZZ_EXAMPLES=1000 $(BIN)/pytest -n $(WORKERS) --timeout 900 tests/fuzz/test_parsers.py tests/fuzz/test_found.py
+	MTR_FUZZ_EXAMPLES=200 $(BIN)/pytest -n $(WORKERS) --timeout 900 tests/fuzz/test_state_files.py tests/fuzz/test_odd_*.py
 
 $(VENV)/.fuzz: pyproject.toml
 	@tests/make-venv "$(PYTHON)" "$(VENV)" '.[dev,fuzz]'
