@@ -248,9 +248,7 @@ def test_the_gate_is_killed(fault: Fault) -> None:
 
 def test_the_master_is_stopped_for_a_while_in_mid_command(fault: Fault) -> None:
     """A short sleep of the laptop: nothing is lost, and mtr says nothing."""
-    fault.injected = (
-        "SIGSTOP of mtr and its master in mid-command, SIGCONT once more has been written than a pipe holds"
-    )
+    fault.injected = "SIGSTOP of mtr and its master in mid-command, then SIGCONT"
     fault.warm()
     done_file = fault.home.dir / "written"
     process = fault.start(["sh", "-c", f"echo started; read line; seq 200000; echo >{done_file}; exit 5"], stdin=-1)
@@ -288,7 +286,7 @@ def test_the_line_is_cut_in_mid_command(fault: Fault, relay: Relay, client: str)
 
 def test_the_line_stalls_for_a_while_in_mid_command(fault: Fault, relay: Relay) -> None:
     """A tunnel of the railway: late, and whole."""
-    fault.injected = "relay stalled in mid-command, resumed after 1 MB has waited"
+    fault.injected = "relay stalled in mid-command, then resumed"
     fault.warm()
     process = fault.start(["sh", "-c", "echo started; read line; seq 200000; exit 5"], stdin=-1)
     assert process.stdout
