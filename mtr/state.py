@@ -27,6 +27,7 @@ LOCK_TIMEOUT_S = 60.0
 """Locks are held for moments, but whoever holds one can be stopped."""
 
 MAX_LOG_BYTES = 1 << 20
+MACHINE_ID = "/etc/machine-id"
 
 _LOOK = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Some of these are missing on Windows."""
@@ -164,17 +165,23 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
             file.write(data)
         os.replace(temporary, path)
     except BaseException as error:
-        _drop(temporary)
+        drop_file(temporary)
         if isinstance(error, OSError):
             error.filename = path
         raise
 
 
-def _drop(path: str) -> None:
+def drop_file(path: str) -> None:
+    """Remove ``path`` where that can be done: it is in nobody's way, and something else counts more."""
     try:
         os.unlink(path)
     except OSError:
-        pass  # Why it was not written is what counts.
+        pass
+
+
+def read_machine_id() -> str:
+    """Return what tells this machine from others and stays (machine-id(5)); "" where there is no such thing."""
+    return (read_regular(MACHINE_ID, 256) or b"").decode(errors="replace").strip()
 
 
 def read_log(path: str) -> str:

@@ -12,6 +12,7 @@ import os
 import re
 
 from mtr.errors import ConfigError
+from mtr.state import read_machine_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 PLACEHOLDERS = ("project", "branch", "user")
 HASH_DIGITS = 10
-MACHINE_ID = "/etc/machine-id"
-"""machine-id(5)."""
-
 _TEMPLATE_PART = re.compile(r"\{\{|\}\}|\{(\w+)\}|[{}]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HINT = "set `remote_dir` to an absolute path, or to one that begins with ~/"
@@ -124,12 +122,8 @@ def _hash_checkout(project: Project) -> str:
 
 def load_machine_id() -> str:
     """Return what tells this machine from others and stays: its id, else a network address, else its name."""
-    try:
-        with open(MACHINE_ID, encoding="ascii") as file:
-            if found := file.read().strip():
-                return found
-    except (OSError, UnicodeDecodeError):
-        pass
+    if found := read_machine_id():
+        return found
     import socket
     import uuid
 

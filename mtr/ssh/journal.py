@@ -15,7 +15,7 @@ import os
 import time
 from stat import S_ISREG
 
-from mtr.state import ensure_state_dir, lock_file, name_file, remove_file
+from mtr.state import drop_file, ensure_state_dir, lock_file, name_file, read_machine_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,28 +51,21 @@ class entered:  # noqa: N801  read as a statement: with entered(…) as entry
             try:
                 self._descriptor = os.open(begun, _FLAGS | os.O_CREAT, 0o600)
                 lock_file(self._descriptor)
-                words = f"{read_machine()}\n{time.time():.0f}\n{self._program}\n"
+                words = f"{name_machine()}\n{time.time():.0f}\n{self._program}\n"
                 os.write(self._descriptor, words.encode(errors="replace"))
                 os.rename(begun, self._path)
             except OSError:
-                _drop(begun)
+                drop_file(begun)
         return self
 
     def settle(self) -> None:
         """Nothing of the run is left on the server: forget it."""
         if self._descriptor >= 0:
-            _drop(self._path)
+            drop_file(self._path)
 
     def __exit__(self, *_: object) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
-
-
-def _drop(path: str) -> None:
-    try:
-        remove_file(path)
-    except OSError:
-        pass
 
 
 def find_cut_off(environ: Mapping[str, str], address: str) -> list[tuple[str, int]]:
@@ -111,12 +104,6 @@ def _ensure_folder(environ: Mapping[str, str]) -> str:
     return folder
 
 
-def read_machine() -> str:
-    """Return what tells this machine from others that share the directory: machine-id(5), else its name."""
-    try:
-        descriptor = os.open("/etc/machine-id", os.O_RDONLY)
-    except OSError:
-        return os.uname().nodename
-    found = os.read(descriptor, 64).decode(errors="replace").strip()
-    os.close(descriptor)
-    return found or os.uname().nodename
+def name_machine() -> str:
+    """Return what tells this machine from others that share the directory."""
+    return read_machine_id() or os.uname().nodename

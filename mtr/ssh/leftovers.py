@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mtr.errors import ConnectError, MtrError, sanitize
-from mtr.ssh.journal import read_machine
+from mtr.ssh.journal import name_machine
 from mtr.state import ensure_runtime_dir, ensure_state_dir, remove_file
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def end_cut_off(line: Line, found: Sequence[tuple[str, int]]) -> None:
 def _settle(line: Line, path: str, descriptor: int) -> None:
     words = os.read(descriptor, 4096).decode(errors="replace").split("\n")
     age_s = time.time() - os.fstat(descriptor).st_mtime
-    if len(words) >= 4 and words[0] != read_machine():
+    if len(words) >= 4 and words[0] != name_machine():
         return
     _end_run(line, path.rpartition(".")[2], words, looks=20 if age_s < YOUNG_S else 1)
     remove_file(path)

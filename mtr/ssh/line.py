@@ -184,7 +184,10 @@ class Line(Wire):
         from mtr.ssh.master import find_master
 
         hint = f"mtr up {self.server_name}: that ends what is left of it there, as the next run does"
-        if find_master(self.facts.socket) is not None:
+        end_s = time.monotonic() + (0 if self.facts.ssh else GOES_WITHIN_S)
+        while (answers := find_master(self.facts.socket) is not None) and time.monotonic() < end_s:
+            time.sleep(0.05)
+        if answers:
             message = f"the session on {self.label} ended without a status: closed with ~. or killed there"
             return ConnectionLost(message, hint=hint)
         kept = "\n".join(line for line in words.splitlines() if "mux_client_request_session" not in line)
@@ -220,6 +223,9 @@ class Line(Wire):
 
 LOOKS_S = (*range(1, 16), *range(20, 131, 10))
 """When a session on a terminal is looked after that has not opened."""
+
+GOES_WITHIN_S = 1.0
+"""A master by paramiko answers for a moment after it has lost its line."""
 
 LATER_S = 0.7
 """Most commands end within this; what is worth doing only beside a longer one waits for it."""

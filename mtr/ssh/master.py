@@ -29,7 +29,7 @@ from mtr.state import LOCK_TIMEOUT_S, hold_lock, read_log, read_regular, remove_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mtr.config.model import Secret
     from mtr.ssh.endpoint import Endpoint
@@ -119,13 +119,7 @@ def ensure_master(
     Raises:
         ConnectError: it could not be opened; the detail holds the words that say why.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(hold_lock(f"{socket}.lock", timeout_s))
-        except LockTimeout as error:
-            message = f"another mtr is still logging in to {endpoint.label} after {timeout_s:g} s"
-            hint = "answer what it asks on its terminal, or end it, and run again"
-            raise ConnectionTimeout(message, detail=error.message, hint=hint) from error
+    with _login_lock(endpoint, socket, timeout_s):
         pid = find_master(socket)
         if pid is None:
             if kill_master(socket):
@@ -146,6 +140,19 @@ def ensure_master(
             record = None
         if record is None or not record.is_learnt:
             learn()
+
+
+@contextlib.contextmanager
+def _login_lock(endpoint: Endpoint, socket: str, timeout_s: float | None) -> Iterator[None]:
+    """Be the one who opens the master on ``socket``."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock(f"{socket}.lock", timeout_s))
+        except LockTimeout as error:
+            message = f"another mtr is still logging in to {endpoint.label} after {timeout_s:g} s"
+            hint = "answer what it asks on its terminal, or end it, and run again"
+            raise ConnectionTimeout(message, detail=error.message, hint=hint) from error
+        yield
 
 
 def open_by_ssh(

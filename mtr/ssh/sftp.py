@@ -364,7 +364,8 @@ class Sftp:
         if self._has_begun and ended is not None:
             return SftpLost(f"the line to {self._label} broke", detail=words, ended=ended, hint="run it again")
         words = words or "the session ended without a word"
-        return SftpLost(f"no SFTP with {self._label}", detail=words, ended=ended)
+        hint = "see whether sshd_config there has a Subsystem sftp, and what the rc files print"
+        return SftpLost(f"no SFTP with {self._label}", detail=words, ended=ended, hint=hint)
 
 
 def open_sftp(line: Wire) -> Sftp:

@@ -363,7 +363,8 @@ class Delivery:
         if status != 0 or "mtr-done" not in lines:
             from mtr.sync.failure import explain_apply
 
-            raise explain_apply(stderr.decode(errors="replace"), self.line.label, self.project.remote_dir)
+            words, there = stderr.decode(errors="replace"), self.line
+            raise explain_apply(words, there.label, self.project.remote_dir, there.server_name)
 
     def confirm(self, push: Push) -> None:
         """Store that the server has accepted ``push``."""

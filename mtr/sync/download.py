@@ -100,9 +100,12 @@ def download_tree(
             hint = f"mtr -s {line.server_name} --no-sync ls"
             hint += "; patterns are not expanded" if set(place) & set("*?[") else ""
             raise DownloadFailed(f"{line.label}: there is no {place}", hint=hint) from error
-        raise DownloadFailed(f"{line.label}: {error.message}") from error
+        hint = f"mtr -s {line.server_name} --no-sync ls -la, and see who may read it"
+        raise DownloadFailed(f"{line.label}: {error.message}", hint=hint) from error
     except OSError as error:
-        raise DownloadFailed(f"cannot write here: {error.strerror}: {os.fsdecode(error.filename or local)}") from error
+        path = os.fsdecode(error.filename or local)
+        hint = f"df -h {os.path.dirname(path) or '.'}; ls -ld {os.path.dirname(path) or '.'}"
+        raise DownloadFailed(f"cannot write here: {error.strerror}: {path}", hint=hint) from error
 
 
 def _bring(
@@ -113,7 +116,8 @@ def _bring(
         raise SftpError(source, reply)
     look = reply.attributes
     if look.mode is not None and not (_is_dir(look) or stat.S_ISREG(look.mode)):
-        raise DownloadFailed(f"{os.fsdecode(source)} is neither a file nor a directory there")
+        hint = "name a file or a directory; what a device says: mtr cat PATH >FILE"
+        raise DownloadFailed(f"{os.fsdecode(source)} is neither a file nor a directory there", hint=hint)
     if not _is_dir(look):
         os.makedirs(os.path.dirname(local) or b".", exist_ok=True)
         wanted = [(source, look, local)]

@@ -16,7 +16,7 @@ _DISK_FULL = re.compile(r"No space left on device|[Qq]uota exceeded")
 _REFUSED = re.compile(r"Permission denied|Read-only file system|Operation not permitted|[Nn]ot a directory|File exists")
 
 
-def explain_apply(words: str, label: str, remote_dir: str) -> MtrError:
+def explain_apply(words: str, label: str, remote_dir: str, server: str) -> MtrError:
     """Return the error for an ``apply.sh`` that failed, from the words of the programs that it ran."""
     # What the shell itself says begins with the name that mtr has given it.
     lines = [re.sub(r"^mtr-\w+: (line )?\d+: ", "", line) for line in words.splitlines()]
@@ -24,7 +24,7 @@ def explain_apply(words: str, label: str, remote_dir: str) -> MtrError:
     more = [f"… and {len(lines) - MOST_LINES:,} lines more"] if len(lines) > MOST_LINES else []
     words = "\n".join([*lines[:MOST_LINES], *more])
     if _DISK_FULL.search(words):
-        hint = "mtr --no-sync df -h ."
+        hint = f"mtr -s {server} --no-sync df -h ."
         return RemoteDiskFull(f"no space left on {label} for {remote_dir}", detail=words, hint=hint)
     if _REFUSED.search(words):
         hint = "make what it names writable there, or choose another `remote_dir`"

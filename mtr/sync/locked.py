@@ -46,7 +46,8 @@ def push_while_locked(delivery: Delivery, push: Push, how: str, first: bytes, br
 
     ended = line.attempt(once)
     if not ended.arrived:
-        raise SyncError(f"the line to {line.label} broke during the sync; the next one resumes it", detail=ended.words)
+        message = f"the line to {line.label} broke during the sync; the next one resumes it"
+        raise SyncError(message, detail=ended.words, hint="run it again")
     delivery.check_applied(ended.status, streams[0], streams[1])
 
 

@@ -127,12 +127,15 @@ def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]], 
             break
         sftp.check(place, [reply])
         if not reply.names:
-            raise SyncError(f"the server does not list {place.decode(errors='replace')} to its end")
+            raise SyncError(
+                f"the server does not list {place.decode(errors='replace')} to its end", hint="run it again"
+            )
         room[0] -= max(1, len(reply.names))
         if room[0] < 0 or len(folder) > MAX_PATH_BYTES:
-            raise SyncError(f"the server lists more than {MAX_NAMES:,} names, or deeper than any path goes")
+            message = f"the server lists more than {MAX_NAMES:,} names, or deeper than any path goes"
+            raise SyncError(message, hint="name a directory further down")
         for name, look in reply.names:
-            if not name or b"/" in name or b"\0" in name or len(folder) > MAX_PATH_BYTES:
+            if not name or b"/" in name or b"\0" in name:
                 # Below that directory only: a server must not choose where else a download writes.
                 raise SyncError(f"the server lists an impossible name in {place.decode(errors='replace')}: {name!r}")
             if name not in seen:

@@ -241,7 +241,7 @@ def fuzz_remote_words(data: bytes) -> None:
     build_session_options(parse_query(text))
     git.parse_listing(data)
     show(build_prepare_error(data[0] if data else 0, "gpu-01", "~/p", text))
-    show(explain_apply(text, "gpu-01", "~/p"))
+    show(explain_apply(text, "gpu-01 (a:22)", "~/p", "gpu-01"))
 
 
 def fuzz_mux(data: bytes) -> None:

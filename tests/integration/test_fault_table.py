@@ -144,6 +144,18 @@ def test_an_hour_of_sleep(fault: Fault, relay: Relay, client: str) -> None:
 # -- while a command runs
 
 
+def lose_the_line(fault: Fault, break_it: Callable[[], object]) -> bytes:
+    """Break the line under a command; mtr says that it is lost, and this returns its words."""
+    fault.warm()
+    process = fault.start_counting()
+    fault.inject()
+    break_it()
+    status, _, err = fault.finish(process)
+    assert status == LOST
+    assert b"broke while the command ran" in err
+    return err
+
+
 @BOTH
 def test_mtr_is_killed(fault: Fault, client: str) -> None:
     """Nobody can act at that moment; the next contact ends what the command was doing, and says so."""
@@ -183,13 +195,7 @@ def test_the_master_is_killed_in_mid_command(fault: Fault, client: str) -> None:
     """Told at once: 125, and that it is not known whether the command has ended; it is not run again."""
     fault.injected = f"kill -9 of the master, in mid-command ({client})"
     fault.home.configure(fault.project, client=client)
-    fault.warm()
-    process = fault.start_counting()
-    fault.inject()
-    kill_and_wait(fault.home.masters())
-    status, _, err = fault.finish(process)
-    assert status == LOST
-    assert b"broke while the command ran" in err
+    err = lose_the_line(fault, lambda: kill_and_wait(fault.home.masters()))
     assert b"try: mtr up lab" in err
     assert b"had left there" in fault.home.run_mtr(["up"], fault.project).stderr
     fault.mend(ran=1)
@@ -198,13 +204,7 @@ def test_the_master_is_killed_in_mid_command(fault: Fault, client: str) -> None:
 def test_the_connections_process_is_killed_in_mid_command(fault: Fault) -> None:
     """The same from the other end."""
     fault.injected = "kill -9 of the server's connection process, in mid-command"
-    fault.warm()
-    process = fault.start_counting()
-    fault.inject()
-    kill_and_wait(connections(fault.home))
-    status, _, err = fault.finish(process)
-    assert status == LOST
-    assert b"broke while the command ran" in err
+    lose_the_line(fault, lambda: kill_and_wait(connections(fault.home)))
     fault.mend(ran=1)
 
 
@@ -274,13 +274,7 @@ def test_the_line_is_cut_in_mid_command(fault: Fault, relay: Relay, client: str)
     """125, what is known, and what ends the rest; the command is not run again."""
     fault.injected = f"relay cut in mid-command ({client})"
     fault.home.configure(fault.project, port=relay.port, client=client)
-    fault.warm()
-    process = fault.start_counting()
-    fault.inject()
-    relay.cut()
-    status, _, err = fault.finish(process)
-    assert status == LOST
-    assert b"broke while the command ran" in err
+    lose_the_line(fault, relay.cut)
     fault.mend(ran=1)
 
 
@@ -312,13 +306,7 @@ def test_the_line_dies_silently_in_mid_command(fault: Fault, relay: Relay, clien
     fault.home.configure(
         fault.project, port=relay.port, client=client, ssh_options={"ServerAliveInterval": 1, "ServerAliveCountMax": 2}
     )
-    fault.warm()
-    process = fault.start_counting()
-    fault.inject()
-    relay.forget()
-    status, _, err = fault.finish(process)
-    assert status == LOST
-    assert b"broke while the command ran" in err
+    lose_the_line(fault, relay.forget)
     fault.mend(ran=1)
 
 

@@ -73,7 +73,7 @@ class Crowd:
             os.replace(own / f"sign{number}", busy)
             self.inside += 1
             self.most = max(self.most, self.inside, len(list(own.glob("busy.*"))) + len(list(own.glob("t.*"))))
-            time.sleep(0.02)
+            time.sleep(0.02)  # the time in which the lock is held, for others to meet in
             self.most = max(self.most, self.inside, len(list(own.glob("busy.*"))) + len(list(own.glob("t.*"))))
             self.inside -= 1
             os.rename(busy, own / f"t.held{number}")

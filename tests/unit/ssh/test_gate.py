@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mtr.scripts import load_script
-from mtr.ssh.gate import VARIABLE_BYTES, Command, build_gate_call
+from mtr.ssh.gate import VARIABLE_BYTES, Command, build_gate_call, new_run_id
 from tests.unit.shells import POSIX_SHELLS, run_shell
 
 if TYPE_CHECKING:
@@ -218,9 +218,10 @@ def test_a_push_that_will_not_come_ends_the_wait_without_a_trace(posix_sh: list[
 
 def test_what_a_run_left_in_the_home_directory_goes_with_it(posix_sh: list[str], tmp_path: Path) -> None:
     """Its payload and the reason of its gate are nobody's any more once the run has been ended."""
-    for name in (f".mtr-no.{RUN}", f".mtr-in.{RUN}", ".mtr-no.fedcba9876543210"):
+    run = new_run_id()  # of its own: reap.sh looks at all processes, and a test beside this one may run a gate
+    for name in (f".mtr-no.{run}", f".mtr-in.{run}", ".mtr-no.fedcba9876543210"):
         (tmp_path / name).touch()
-    words = [RUN[:8], RUN[8:], "TERM"]
+    words = [run[:8], run[8:], "TERM", "1", ""]
     done = run_shell([*posix_sh, "-c", load_script("remote/reap.sh"), "mtr-script", *words], tmp_path)
     assert done.stdout == b"none\n"
     assert [path.name for path in tmp_path.glob(".mtr-*")] == [".mtr-no.fedcba9876543210"]
