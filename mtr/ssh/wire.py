@@ -338,7 +338,17 @@ class Wire:
                     self.end_wedged(MAX_UNANSWERED * ASK_EVERY_S)
             else:
                 self.look_after(session, time.monotonic() - started_s + 0.05)
-        return session.end()
+        ended = session.end()
+        if ended.arrived and self.facts.socket and not os.path.exists(self.facts.socket) and self._has_lost_master():
+            return Ended(255, Outcome.NO_STATUS, "the connection broke before all of the output had come")
+        return ended
+
+    def _has_lost_master(self) -> bool:
+        """Tell whether the master has died, and was not closed: it tells a status before all output is written."""
+        from mtr.ssh.master import load_record
+
+        record = load_record(self.facts.socket)  # ``mtr down`` has removed it
+        return record is not None and not os.path.exists(f"/proc/{record.pid}") and os.path.exists("/proc/self")
 
     def _answers(self) -> bool:
         """Tell whether the master answers; one that takes no more sessions (``mtr down``) cannot be asked."""
