@@ -56,12 +56,26 @@ OPTIONS = (
     Option(("--no-sync",), "sync", "Run without syncing.", value=False),
     Option(("--tty",), "tty", "Use a terminal there even where stdin or stdout is none here.", value=True),
     Option(("--no-tty",), "tty", "Batch: stdout and stderr apart, nothing but the command's own bytes.", value=False),
+    Option(("--timeout",), "timeout_s", "End the command after this many seconds, with status 124.", "SECONDS"),
+    Option(("--get",), "get", "Bring this file or directory back afterwards; without CMD, at once.", "REMOTE"),
+    Option(("--to",), "to", "Where --get and --pull put it.", "LOCAL"),
+    Option(("--pull",), "pull", "Bring what matches back after the command, failed or not; may be repeated.", "GLOB"),
     Option(("--dry-run",), "dry_run", "Print what would be done, secrets masked, and do nothing."),
+    Option(("--result",), "result", "Write how it went to FILE, as JSON.", "FILE"),
     Option(("-q", "--quiet"), "quiet", "No progress and no receipt."),
-    Option(("-v", "--verbose"), "verbose", "Say on stderr what is done."),
+    Option(("-v", "--verbose"), "verbose", "Say on stderr what is done; -vv: every program that is started.", value=1),
+    Option(("-vv",), "verbose", "", value=2),
+    Option(("--log-file",), "log_file", "Write what -vv says to FILE.", "FILE"),
+    Option(("--enable-log",), "enable_log", "The same, to a new file in .mtr/logs."),
+    Option(("--log-level",), "log_level", "How much of it: error, warning, info or debug (the default).", "LEVEL"),
+    Option(("--init",), "init", "The same as mtr init."),
+    Option(("--no-check-update",), "check_update", "Do not tell of a newer version.", value=False),
     Option(("--version",), "version", "Print the version."),
     Option(("-h", "--help"), "help", "Print this help."),
 )
+"""Every option that may stand before a command; one without a help text is another spelling."""
+
+LOG_LEVELS = ("error", "warning", "info", "debug")
 
 _BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
 
@@ -70,7 +84,8 @@ class Invocation:
     """A parsed command line. ``forced`` says that ``--`` or ``run`` made the words a remote command."""
 
     __slots__ = (
-        "directory", "dry_run", "env", "forced", "help", "quiet", "server", "sync", "tty", "verbose", "version",
+        "check_update", "directory", "dry_run", "enable_log", "env", "forced", "get", "help", "init", "log_file",
+        "log_level", "pull", "quiet", "result", "server", "sync", "timeout_s", "to", "tty", "verbose", "version",
         "words",
     )  # fmt: skip
 
@@ -82,16 +97,28 @@ class Invocation:
         self.env: dict[str, str] = {}
         self.sync = True
         self.tty: bool | None = None
+        self.timeout_s: float | None = None
+        self.get: str | None = None
+        self.to: str | None = None
+        self.pull: list[str] = []
         self.dry_run = False
+        self.result: str | None = None
         self.quiet = False
-        self.verbose = False
+        self.verbose = 0
+        self.log_file: str | None = None
+        self.enable_log = False
+        self.log_level: str | None = None
+        self.init = False
+        self.check_update = True
         self.version = False
         self.help = False
 
     @property
     def own_word(self) -> str | None:
-        """The first word, if it is mtr's own and not forced to be a remote program."""
-        return self.words[0] if self.words and not self.forced and self.words[0] in OWN_WORDS else None
+        """The first word, if it is mtr's own and not forced to be a remote program; else what an option stands for."""
+        if self.words:
+            return self.words[0] if not self.forced and self.words[0] in OWN_WORDS else None
+        return "init" if self.init else "get" if self.get else None
 
 
 def parse_arguments(arguments: Sequence[str]) -> Invocation:
@@ -102,11 +129,23 @@ def parse_arguments(arguments: Sequence[str]) -> Invocation:
     """
     invocation = Invocation()
     rest = _parse_options(invocation, list(arguments))
-    if invocation.words == [] and rest[:1] == ["run"]:
+    if invocation.words == [] and rest[:1] == ["run"] and not invocation.forced:
         rest = _parse_options(invocation, rest[1:])
-        invocation.forced = not invocation.help
+        invocation.forced = bool(rest) and not invocation.help
+        rest = rest if invocation.forced else ["run"]
     invocation.words = rest
+    _ensure_sensible(invocation)
     return invocation
+
+
+def _ensure_sensible(invocation: Invocation) -> None:
+    """Refuse options that mean nothing together."""
+    if invocation.init and invocation.words:
+        raise UsageError("--init takes no command", hint="mtr init; then the command")
+    if invocation.to is not None and not invocation.get and not invocation.pull:
+        raise UsageError(
+            "--to says where --get or --pull puts it, and neither is there", hint="mtr --get REMOTE --to LOCAL"
+        )
 
 
 def _parse_options(invocation: Invocation, arguments: list[str]) -> list[str]:
@@ -125,7 +164,11 @@ def _parse_options(invocation: Invocation, arguments: list[str]) -> list[str]:
 
 def _split_option(word: str, left: list[str]) -> tuple[Option, str | None]:
     """Return the option in ``word`` and its argument, attached or the next word, which is the last of ``left``."""
-    flag, equals, attached = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
+    flag, equals, attached = word, "", ""
+    if word.startswith("--"):
+        flag, equals, attached = word.partition("=")
+    elif word not in _BY_FLAG:
+        flag, equals, attached = word[:2], word[2:], word[2:]
     option = _BY_FLAG.get(flag)
     if option is None or (equals and not option.metavar):
         raise UsageError(f"no option {word}", hint=_suggest(word))
@@ -134,7 +177,7 @@ def _split_option(word: str, left: list[str]) -> tuple[Option, str | None]:
     if equals:
         return option, attached
     if not left:
-        raise UsageError(f"option {flag} needs {option.metavar}", hint="mtr --help")
+        raise UsageError(f"option {flag} needs {option.metavar}", hint="mtr run --help")
     return option, left.pop()
 
 
@@ -142,7 +185,7 @@ def _suggest(word: str) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(word.partition("=")[0][:100], _BY_FLAG, n=1)
-    return f"{close[0]} is one; mtr --help lists them all" if close else "mtr --help"
+    return f"{close[0]} is one; mtr run --help lists them all" if close else "mtr run --help"
 
 
 def _apply(invocation: Invocation, option: Option, value: str | None) -> None:
@@ -152,6 +195,22 @@ def _apply(invocation: Invocation, option: Option, value: str | None) -> None:
             raise UsageError(f"-e takes NAME=VALUE, not {value}", hint="mtr -e CUDA_VISIBLE_DEVICES=0 CMD")
         invocation.env[name] = text
     elif value == "":
-        raise UsageError(f"option {option.flags[0]} needs {option.metavar}, and this is empty", hint="mtr --help")
+        raise UsageError(f"option {option.flags[0]} needs {option.metavar}, and this is empty", hint="mtr run --help")
+    elif option.name == "timeout_s":
+        invocation.timeout_s = _parse_seconds(value or "")
+    elif option.name == "pull":
+        invocation.pull.append(value or "")
+    elif option.name == "log_level" and value not in LOG_LEVELS:
+        raise UsageError(f"--log-level takes {', '.join(LOG_LEVELS)}, not {value}", hint="mtr run --help")
     else:
         setattr(invocation, option.name, option.value if value is None else value)
+
+
+def _parse_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise UsageError(f"--timeout takes seconds, more than 0, not {text}", hint="mtr --timeout 600 CMD")
+    return seconds

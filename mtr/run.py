@@ -43,7 +43,7 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
         from mtr.workflow import dry_run
 
         return dry_run(invocation, environ, tty=wants_tty(invocation))
-    voice = Voice(quiet=invocation.quiet, verbose=invocation.verbose)
+    voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
     tty = wants_tty(invocation)
     route, line = open_line(invocation, environ, voice, may_prompt=tty)
     if line.facts.system:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mtr import __version__
+from mtr.cli.envelope import print_failure
 from mtr.command_line import OPTIONS, Invocation
-from mtr.errors import UsageError
+from mtr.errors import MtrError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,25 +22,43 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 VERBS = {
-    "run": ("", "Run a command, spelt out: mtr run [OPTIONS] -- CMD."),
+    "init": ("mtr.cli.init:init", "Set up this project: ask, try the connection, write the configuration."),
+    "run": ("mtr.cli.run:run", "Run a command, spelt out: mtr run [OPTIONS] -- CMD."),
     "sync": ("mtr.cli.sync:sync", "Sync the project and run nothing."),
     "undo": ("mtr.cli.undo:undo", "Bring back what the last sync replaced or deleted on the server."),
     "why": ("mtr.cli.why:why", "Say whether a path is synced, and which rule decides."),
-    "get": ("mtr.cli.get:get", "Bring a file or a directory from the server."),
+    "get": ("mtr.cli.get:get", "Bring files and directories from the server."),
     "servers": ("mtr.cli.connections:servers", "List the servers and their connections."),
     "up": ("mtr.cli.connections:up", "Open the connection to a server, asking what must be asked."),
     "down": ("mtr.cli.connections:down", "Close it; running commands are left to end."),
+    "doctor": ("mtr.cli.doctor:doctor", "Try all that mtr needs, here and there, and say what is missing."),
+    "config": ("mtr.cli.config:config", "Show, check and locate the configuration."),
     "trust": ("mtr.cli.trust:trust", "Allow what the project's configuration asks of this machine."),
+    "ssh-config": ("mtr.cli.ssh_config:ssh_config", "Let scp, git and editors share mtr's connections."),
+    "shell-init": ("mtr.cli.shell_init:shell_init", "Print what a shell needs for aliases and completion."),
     "demo": ("mtr.cli.demo:demo", "See it all work against a throwaway server on this machine."),
 }
 """Verb to (module:function, short help). A verb of ``OWN_WORDS`` that is missing here is still to come."""
 
+GROUPS = (
+    (("sync", "why", "undo"), "bring the files; explain what is synced; take back"),
+    (("get",), "bring results here"),
+    (("servers", "up", "down"), "connections, seen and steered by hand"),
+    (("init", "config", "trust"), "set up a project; see and check what counts"),
+    (("doctor", "demo"), "find what is wrong; see it work on this machine"),
+    (("ssh-config", "shell-init"), "for scp, git and editors; for your shell"),
+)
+"""The verbs as the help shows them: those that belong together, and what they are for."""
+
+EVERYWHERE = frozenset(("check_update", "enable_log", "log_file", "log_level"))
+"""Options that every verb takes: they are about mtr itself."""
+
 _EXAMPLES = """\
-  mtr python train.py --lr 0.1      sync, then run there as if typed there
-  mtr 'make && ./bench | tee log'   one word is text for the server's shell
-  mtr -s dev@10.0.0.7 nvidia-smi    any server, without configuration
-  mtr vim notes.md                  full-screen programs work
-  mtr -- sync                       a remote program with a name of mtr's own
+  mtr init                           set this project up, once
+  mtr python train.py --lr 0.1       sync, then run there as if typed there
+  mtr 'make && ./bench | tee log'    one word is text for the server's shell
+  mtr --pull 'out/*.png' ./plot      and bring back what it has made
+  mtr -s dev@10.0.0.7 nvidia-smi     any server, without configuration
 """
 
 
@@ -49,10 +68,10 @@ def run_own(invocation: Invocation) -> int:
         click.echo(f"mtr {__version__}")
         return 0
     word = invocation.own_word
-    if word is None or word == "run":
+    if word is None:
         click.echo(render_help(), nl=False)
         return 0
-    return _invoke(load_verb(word), invocation)
+    return _invoke(load_verb(word), word, invocation)
 
 
 def load_verb(word: str) -> click.Command:
@@ -71,13 +90,30 @@ def load_verb(word: str) -> click.Command:
     return command
 
 
-def _invoke(command: click.Command, invocation: Invocation) -> int:
-    """Run ``command`` with the words behind its name; click's own complaints become errors of mtr's tree."""
-    _ensure_taken(command, invocation)
-    arguments = [*invocation.words[1:], *(["--help"] if invocation.help else [])]
-    name = f"mtr {invocation.words[0]}"
+def _invoke(command: click.Command, word: str, invocation: Invocation) -> int:
+    """Run ``command`` with what was given for it; with ``--json``, a failure is told as data, too."""
+    arguments = _list_arguments(invocation)
     try:
-        result = command.main(arguments, prog_name=name, standalone_mode=False, obj=invocation)
+        _ensure_taken(command, word, invocation)
+        return _call(command, f"mtr {word}", arguments, invocation)
+    except MtrError as error:
+        if "--json" in arguments[: arguments.index("--") if "--" in arguments else None]:
+            print_failure(word, error)
+        raise
+
+
+def _list_arguments(invocation: Invocation) -> list[str]:
+    """Return the words behind the verb's name; ``--get R --to L`` are those of ``get``."""
+    if invocation.words:
+        return [*invocation.words[1:], *(["--help"] if invocation.help else [])]
+    return ["--", *filter(None, (invocation.get, invocation.to))] if invocation.get else []
+
+
+def _call(command: click.Command, name: str, arguments: list[str], invocation: Invocation) -> int:
+    """Let click parse and run; its own complaints become errors of mtr's tree."""
+    more: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+    try:
+        result = command.main(arguments, prog_name=name, standalone_mode=False, obj=invocation, **more)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
@@ -85,13 +121,14 @@ def _invoke(command: click.Command, invocation: Invocation) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _ensure_taken(command: click.Command, invocation: Invocation) -> None:
+def _ensure_taken(command: click.Command, word: str, invocation: Invocation) -> None:
     """Refuse an option that stands before a verb and means nothing to it: --dry-run must never be overheard."""
-    taken = {parameter.name for parameter in command.params} | {"words", "forced", "help", "version"}
+    taken = {parameter.name for parameter in command.params} | {"words", "forced", "help", "version"} | EVERYWHERE
+    if not invocation.words:
+        taken |= {"init", "get", "to"}
     plain = Invocation()
     for option in OPTIONS:
         if option.name not in taken and getattr(invocation, option.name) != getattr(plain, option.name):
-            word = invocation.words[0]
             raise UsageError(f"`mtr {word}` takes no {option.flags[-1]}", hint=f"mtr {word} --help")
 
 
@@ -99,11 +136,11 @@ def take(*names: str) -> Callable[[F], F]:
     """Return a decorator that gives a verb the options ``names`` of the common table."""
 
     def decorate(function: F) -> F:
-        for option in reversed([o for o in OPTIONS if o.name in names]):
-            is_flag = not option.metavar
-            function = click.option(
-                *option.flags, option.name, help=option.help, metavar=option.metavar or None, is_flag=is_flag
-            )(function)
+        for option in reversed([o for o in OPTIONS if o.name in names and o.help]):
+            more: dict[str, Any] = {"metavar": option.metavar or None, "is_flag": not option.metavar}
+            if option.name == "verbose":
+                more = {"count": True}
+            function = click.option(*option.flags, option.name, help=option.help, **more)(function)
         return function
 
     return decorate
@@ -115,17 +152,22 @@ def choose(given: Any, invocation: Invocation, name: str) -> Any:
 
 
 def render_help() -> str:
-    """Return the help: one screen, from the same tables that are parsed."""
-    formatter = click.HelpFormatter(width=96)
+    """Return the help: one screen of 80 columns and 24 lines."""
+    formatter = click.HelpFormatter(width=80)
     formatter.write("Edit here, run there: your files on the server, the command as if typed there.\n\n")
-    formatter.write("Usage: mtr [OPTIONS] CMD [ARGS]...\n")
-    formatter.write("       mtr VERB [OPTIONS] [ARGS]...\n\n")
-    formatter.write(f"Examples:\n{_EXAMPLES}\n")
-    with formatter.section("Options, before CMD"):
-        formatter.write_dl([(_render_flags(option.flags, option.metavar), option.help) for option in OPTIONS])
-    with formatter.section("Verbs"):
-        formatter.write_dl([(word, text) for word, (_, text) in VERBS.items()])
+    formatter.write("Usage: mtr [OPTIONS] CMD [ARGS]...\n       mtr VERB [OPTIONS] [ARGS]...\n\n")
+    formatter.write(f"{_EXAMPLES}\n")
+    formatter.write("Options: -s SERVER, -C DIR, -e K=V, --no-sync, --no-tty, --dry-run; all of them:\n")
+    formatter.write("  mtr run --help\n\n")
+    formatter.write("Verbs; mtr VERB --help says more, mtr -- VERB runs a remote program so called:\n")
+    formatter.indent()
+    formatter.write_dl([(", ".join(words), text) for words, text in GROUPS])
     return formatter.getvalue()
+
+
+def render_options() -> list[tuple[str, str]]:
+    """Return every option that may stand before a command, and what it does."""
+    return [(_render_flags(option.flags, option.metavar), option.help) for option in OPTIONS if option.help]
 
 
 def _render_flags(flags: tuple[str, ...], metavar: str) -> str:

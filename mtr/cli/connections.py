@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from mtr.cli.app import choose, is_interactive, take
+from mtr.cli.envelope import print_data
 from mtr.errors import reveal_controls
 from mtr.voice import Voice
 
@@ -82,8 +81,7 @@ def servers(invocation: Invocation, directory: str | None, as_json: bool) -> int
 
     rows = load_statuses(choose(directory, invocation, "directory"), os.environ)
     if as_json:
-        json.dump([row.to_json() for row in rows], sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_data("servers", [row.to_json() for row in rows])
     elif rows:
         width = max(len(row.name) for row in rows)
         for row in rows:

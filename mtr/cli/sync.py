@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--full", is_flag=True, help="Compare everything; what differs there goes to the trash there.")
 @click.option("--watch", is_flag=True, help="Go on: sync again whenever something is saved.")
 @click.pass_obj
-def sync(invocation: Invocation, /, *, full: bool, watch: bool, **options: str | bool | None) -> int:
+def sync(invocation: Invocation, /, *, full: bool, watch: bool, **options: str | bool | int | None) -> int:
     """Sync the project to its server and run nothing.
 
     With --dry-run, prints what would be done: + new there, ~ replaced, - deleted, and with --full also ? for what
@@ -35,7 +35,7 @@ def sync(invocation: Invocation, /, *, full: bool, watch: bool, **options: str |
         setattr(invocation, name, choose(value, invocation, name))
     if watch and invocation.dry_run:
         raise UsageError("--watch and --dry-run exclude each other", hint="mtr sync --help")
-    voice = Voice(quiet=invocation.quiet, verbose=invocation.verbose)
+    voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
     route, line = open_line(invocation, os.environ, voice, may_prompt=is_interactive())
     delivery = build_delivery(route, line, os.environ)
     if invocation.dry_run:

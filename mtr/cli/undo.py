@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @take("server", "directory", "quiet", "verbose")
 @click.pass_obj
-def undo(invocation: Invocation, server: str | None, directory: str | None, *, quiet: bool, verbose: bool) -> int:
+def undo(invocation: Invocation, server: str | None, directory: str | None, *, quiet: bool, verbose: int) -> int:
     """Bring back what the last sync replaced or deleted on the server.
 
     Takes the newest sync that deleted something there, or replaced something that had changed there, and prints the
@@ -29,7 +29,7 @@ def undo(invocation: Invocation, server: str | None, directory: str | None, *, q
     from mtr.sync.undo import undo as undo_push
     from mtr.voice import Voice
 
-    voice = Voice(quiet=choose(quiet, invocation, "quiet"), verbose=choose(verbose, invocation, "verbose"))
+    voice = Voice(quiet=choose(quiet, invocation, "quiet"), verbose=bool(choose(verbose, invocation, "verbose")))
     invocation.server = choose(server, invocation, "server")
     invocation.directory = choose(directory, invocation, "directory")
     route, line = open_line(invocation, os.environ, voice, may_prompt=is_interactive())

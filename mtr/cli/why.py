@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from mtr.cli.app import choose, take
+from mtr.cli.envelope import print_data
 from mtr.errors import sanitize
 
 if TYPE_CHECKING:
@@ -47,8 +46,7 @@ def why(
     for line in explanation.warnings:
         Voice().say(line)
     if as_json:
-        json.dump([dataclasses.asdict(answer) for answer in explanation.answers], sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_data("why", [dataclasses.asdict(answer) for answer in explanation.answers])
     else:
         for given, answer in zip(paths, explanation.answers, strict=True):
             click.echo(render_why(given, answer))

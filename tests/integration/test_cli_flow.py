@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,37 @@ if TYPE_CHECKING:
 
 def test_no_command_prints_help(home: Home) -> None:
     """On stdout, status 0; outside any project too."""
-    for words in ([], ["--help"], ["run", "--help"]):
+    for words in ([], ["--help"], ["-h"]):
         done = home.run_mtr(words, home.dir)
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"Usage: mtr [OPTIONS] CMD [ARGS]..." in done.stdout
+
+
+def test_run_alone_needs_a_command_and_its_help_has_every_option(home: Home) -> None:
+    """Nothing runs by accident; -h is --help, also behind a verb."""
+    done = home.run_mtr(["run"], home.dir)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"a run needs a command" in done.stderr
+    for words in (["run", "--help"], ["run", "-h"]):
+        assert b"--dry-run" in home.run_mtr(words, home.dir).stdout
+    assert b"Usage: mtr sync" in home.run_mtr(["sync", "-h"], home.dir).stdout
+
+
+def test_data_and_failures_come_in_one_envelope(home: Home, project: Path) -> None:
+    """``--json``: what it is, whether it went well, and the error's code, words and next command otherwise."""
+    found = json.loads(home.run_mtr(["servers", "--json"], project).stdout)
+    assert (found["kind"], found["ok"], found["data"][0]["name"]) == ("servers", True, "lab")
+    (project / ".mtr" / "config.yaml").write_text("servers: [")
+    done = home.run_mtr(["servers", "--json"], project)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"], found["error"]["code"], found["error"]["exit_status"]) == (
+        125,
+        False,
+        "config",
+        125,
+    )
+    assert found["error"]["hint"]
+    assert done.stderr.startswith(b"mtr: ")
 
 
 def test_the_version_is_printed(home: Home) -> None:
@@ -97,9 +125,9 @@ def test_the_server_can_come_from_the_environment(home: Home, project: Path) -> 
 
 def test_reserved_words_are_said_to_be_so(home: Home, project: Path) -> None:
     """A verb that is still to come is no remote program by accident."""
-    done = home.run_mtr(["doctor"], project)
+    done = home.run_mtr(["tunnel"], project)
     assert done.returncode == 2
-    assert b"mtr -- doctor" in done.stderr
+    assert b"mtr -- tunnel" in done.stderr
 
 
 def test_the_python_interface(home: Home, project: Path) -> None:

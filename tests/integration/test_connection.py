@@ -26,7 +26,7 @@ def servers(home: Home, root: Path) -> dict[str, dict[str, object]]:
     """Return ``mtr servers --json`` by name."""
     done = home.run_mtr(["servers", "--json"], root)
     assert done.returncode == 0, done.stderr
-    return {row["name"]: row for row in json.loads(done.stdout)}
+    return {row["name"]: row for row in json.loads(done.stdout)["data"]}
 
 
 def test_runs_share_one_master_and_down_closes_it(home: Home, project: Path) -> None:

@@ -90,7 +90,7 @@ def test_json_for_programs(home: Home, project: Path) -> None:
     """Paths relative to the root, in the order that was asked."""
     configure(project)
     done = home.run_mtr(["why", "--json", "../x.tmp", "b.py"], project / "src")
-    first, second = json.loads(done.stdout)
+    first, second = json.loads(done.stdout)["data"]
     assert first == {
         "path": "x.tmp",
         "is_synced": False,

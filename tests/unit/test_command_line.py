@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mtr.cli.app import VERBS, render_help
+from mtr.cli.app import GROUPS, VERBS, render_help, render_options
 from mtr.command_line import OPTIONS, OWN_WORDS, parse_arguments
 from mtr.errors import UsageError
 
@@ -53,13 +53,31 @@ def test_an_unknown_option_is_an_error(words: list[str]) -> None:
         parse_arguments(words)
 
 
-def test_help_is_one_screen_and_names_everything() -> None:
-    """Every option and verb, in 80 columns and 40 lines, without tabs."""
+def test_help_is_one_screen_and_names_every_verb() -> None:
+    """80 columns and 24 lines, without tabs; every option is in the long form's help."""
     text = render_help()
-    assert all(flag in text for option in OPTIONS for flag in option.flags)
-    assert all(verb in text for verb in VERBS)
-    assert len(text.splitlines()) <= 40
-    assert max(map(len, text.splitlines())) <= 100
+    grouped = [verb for words, _ in GROUPS for verb in words]
+    assert sorted([*grouped, "run"]) == sorted(VERBS)
+    assert len(text.splitlines()) <= 24
+    assert max(map(len, text.splitlines())) <= 80
+    shown = " ".join(flags for flags, _ in render_options())
+    assert all(flag in shown for option in OPTIONS for flag in option.flags if option.help)
+
+
+def test_a_level_of_words_adds_up_in_no_way() -> None:
+    """-v is 1, -vv is 2, and the stronger word counts."""
+    assert [parse_arguments(words).verbose for words in (["x"], ["-v", "x"], ["-vv", "x"])] == [0, 1, 2]
+
+
+def test_options_that_fetch_stand_for_get() -> None:
+    """``--get R`` without a command is ``mtr get R``; with one it belongs to the run."""
+    assert parse_arguments(["--get", "out", "--to", "x"]).own_word == "get"
+    found = parse_arguments(["--get", "out", "--pull", "*.a", "--pull", "*.b", "make"])
+    assert (found.own_word, found.get, found.pull, found.words) == (None, "out", ["*.a", "*.b"], ["make"])
+    assert parse_arguments(["--init"]).own_word == "init"
+    for words in (["--init", "make"], ["--to", "x", "make"], ["--timeout", "0", "x"], ["--timeout", "ten", "x"]):
+        with pytest.raises(UsageError):
+            parse_arguments(words)
 
 
 def test_every_verb_is_one_of_the_frozen_words() -> None:

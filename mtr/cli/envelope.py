@@ -1,0 +1,33 @@
+"""The one JSON envelope of every command that prints data with ``--json``.
+
+On stdout, one object: ``{"mtr": VERSION, "kind": KIND, "ok": true, "data": DATA}``, where ``kind`` says what ``data``
+is. A failure is ``{"mtr": …, "kind": …, "ok": false, "error": {"code", "message", "detail", "hint",
+"exit_status"}}``, and stands on stderr for people as well. New keys may come; none changes its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mtr import __version__
+
+if TYPE_CHECKING:
+    from mtr.errors import MtrError
+
+
+def print_data(kind: str, data: Any) -> None:
+    """Print ``data``, which JSON takes, as what ``kind`` names."""
+    _print({"mtr": __version__, "kind": kind, "ok": True, "data": data})
+
+
+def print_failure(kind: str, error: MtrError) -> None:
+    """Print why there is no data."""
+    fields = {name: getattr(error, name) for name in ("code", "message", "detail", "hint", "exit_status")}
+    _print({"mtr": __version__, "kind": kind, "ok": False, "error": fields})
+
+
+def _print(envelope: dict[str, Any]) -> None:
+    json.dump(envelope, sys.stdout, indent=2)
+    sys.stdout.write("\n")
