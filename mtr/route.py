@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mtr.command_line import Invocation
 
-FORMAT = "route 2"
+FORMAT = "route 3"
 MAX_BYTES = 64 << 20
 AMBIENT = ("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "KRB5CCNAME", "SSH_AUTH_SOCK", "DISPLAY", "USER")
 
@@ -37,7 +37,7 @@ class Route:
     ``remote_dir`` is ``~`` for a run without a project, and ``project`` is None then.
     """
 
-    __slots__ = ("env", "facts", "pre_cmd", "project", "remote_dir", "shell", "subdir")
+    __slots__ = ("env", "facts", "pre_cmd", "project", "python", "remote_dir", "shell", "subdir")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Route:
         subdir: str,
         shell: str,
         pre_cmd: str,
+        python: str,
         env: Mapping[str, str],
     ) -> None:
         self.facts = facts
@@ -56,6 +57,7 @@ class Route:
         self.subdir = subdir
         self.shell = shell
         self.pre_cmd = pre_cmd
+        self.python = python
         self.env = env
 
 
@@ -115,7 +117,7 @@ def save_route(
     fields: Any = (
         route.facts.to_dict(),
         project and {name: getattr(project, name) for name in project.__slots__},
-        {name: getattr(route, name) for name in ("env", "pre_cmd", "remote_dir", "shell", "subdir")},
+        {name: getattr(route, name) for name in ("env", "pre_cmd", "python", "remote_dir", "shell", "subdir")},
     )
     known = {name: environ.get(name) for name in (*AMBIENT, *variables)}
     signatures = [(path, read_signature(path)) for path in files]

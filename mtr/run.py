@@ -49,8 +49,9 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
     if line.facts.system:
         from mtr.windows import run_on_windows
 
-        return run_on_windows(route, line, invocation.words, invocation.env, voice, sync=invocation.sync, tty=tty)
+        return run_on_windows(route, line, invocation, voice, tty=tty)
     command = build_command(route, invocation.words, invocation.env)
+    command.timeout_s = invocation.timeout_s
     voice.detail(f"running in {route.remote_dir}/{route.subdir} on {line.label}".replace("/ on", " on"))
     if not invocation.sync or route.project is None:
         return run_command(line, command, tty=tty)
@@ -96,6 +97,7 @@ def build_command(route: Route, words: Sequence[str], env: Mapping[str, str]) ->
         subdir=route.subdir,
         shell=route.shell,
         pre_cmd=route.pre_cmd,
+        python=route.python,
         env={**route.env, **env},
     )
 
@@ -137,6 +139,10 @@ def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> G
             detail=f"pre_cmd: {command.pre_cmd}",
             hint="log in with ssh, and try it in that directory there",
         )
+    if reason == "python":
+        hint = f"mtr config show {server_name}, and set `python` to one that is there"
+        message = f"{server_name}: there is no {command.python} there; the command did not start"
+        return GateRefused(message, detail=detail, hint=hint)
     if reason == "shell":
         hint = f"choose another `shell` for {server_name}"
         return GateRefused(f"{server_name}: no shell {detail} there; the command did not start", hint=hint)

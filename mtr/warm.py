@@ -51,6 +51,7 @@ def _run(arguments: Sequence[str]) -> int:
         sys.stderr.write(render_error(error))
         return error.exit_status
     except Interrupted as interrupted:
+        sys.stderr.write(interrupted.words)
         return interrupted.exit_status
     except BrokenPipeError:
         # Nobody reads stdout any more (mtr servers | head): end as a filter does.

@@ -96,6 +96,7 @@ def make_route(
     started_ns = time.time_ns()
     target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
     _ensure_shell(target.server)
+    _ensure_env_file(target)
     connection = open_connection(target.server, environ, voice, may_prompt=may_prompt)
     voice.detail(f"connected to {connection.label}")
     route = build_route(target, connection, load_machine_id())
@@ -155,13 +156,22 @@ def _ensure_shell(server: Server) -> None:
     Raises:
         ConfigError: with what to write instead.
     """
-    if server.pre_cmd and os.path.basename(server.shell) not in POSIX_SHELLS:
+    key = "pre_cmd" if server.pre_cmd else "python" if server.python else ""
+    if key and os.path.basename(server.shell) not in POSIX_SHELLS:
         hint = "set `shell: bash` for it, or leave `shell` out"
-        raise ConfigError(f"{server.name}: pre_cmd needs a POSIX shell, not {server.shell}", hint=hint)
+        raise ConfigError(f"{server.name}: {key} needs a POSIX shell, not {server.shell}", hint=hint)
+
+
+def _ensure_env_file(target: Target) -> None:
+    """Refuse an ``env_file`` that cannot be read before anything is connected."""
+    from mtr.config.env_file import load_env_file
+
+    load_env_file(target.server, target.project)
 
 
 def build_route(target: Target, connection: BaseConnection, machine_id: str) -> Route:
     """Return the route of ``target`` over ``connection``."""
+    from mtr.config.env_file import load_env_file
     from mtr.route import Route
 
     server = target.server
@@ -172,7 +182,8 @@ def build_route(target: Target, connection: BaseConnection, machine_id: str) -> 
         subdir=target.subdir,
         shell=server.shell,
         pre_cmd=server.pre_cmd or "",
-        env=dict(server.env),
+        python=server.python or "",
+        env={**load_env_file(server, target.project), **server.env},
     )
 
 
@@ -198,11 +209,14 @@ def _list_sources(
     target: Target, connection: BaseConnection, environ: Mapping[str, str]
 ) -> tuple[list[str], list[str], list[str]]:
     """Return what a route was made of: files, the places that make a directory a project, variables."""
+    from mtr.config.env_file import find_env_file
     from mtr.config.load import list_files
     from mtr.config.openssh import list_dependencies
 
     project = target.project
     files = [str(file) for file in list_files(project, environ)]
+    if env_file := find_env_file(target.server, project):
+        files.append(env_file)
     if "{branch}" in (target.server.remote_dir or "") and project.git_dir is not None:
         files.append(str(project.git_dir / "HEAD"))
     ssh_files, variables = list_dependencies(environ)
@@ -215,6 +229,7 @@ def _list_sources(
 
 def build_command(target: Target, words: Sequence[str], env: Mapping[str, str]) -> Command:
     """Return the command of a run: one word is text for a shell, several are an argv."""
+    from mtr.config.env_file import load_env_file
     from mtr.ssh.gate import Command, new_run_id
 
     server = target.server
@@ -227,7 +242,8 @@ def build_command(target: Target, words: Sequence[str], env: Mapping[str, str]) 
         subdir=target.subdir,
         shell=server.shell,
         pre_cmd=server.pre_cmd or "",
-        env={**server.env, **env},
+        python=server.python or "",
+        env={**load_env_file(server, target.project), **server.env, **env},
     )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mtr.config.trust import Claim
 
 BUILT_IN: Tree = {"exclude": tuple(map(Sourced, BUILT_IN_EXCLUDE))}
-_PLAIN_KEYS = ("user", "remote_dir", "shell", "pre_cmd", "client", "sync", "respect_gitignore", "delete")
+_PLAIN_KEYS = ("user", "remote_dir", "shell", "pre_cmd", "python", "client", "sync", "respect_gitignore", "delete")
 
 
 def load_config(project: Project, environ: Mapping[str, str]) -> Config:
@@ -131,8 +131,9 @@ class _Builder:
             fields["port"] = int(_plain(tree["port"]))
         if "key_filename" in tree:
             fields["key_filename"] = self._build_key_filename(tree["key_filename"])
-        if "download_dir" in tree:
-            fields["download_dir"] = self._expand(_plain(tree["download_dir"]))
+        for key in ("download_dir", "env_file"):
+            if key in tree:
+                fields[key] = self._expand(_plain(tree[key]))
         if "include" in tree:
             fields["include"] = tuple(_plain(tree["include"]))
         return Server(

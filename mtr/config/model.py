@@ -64,10 +64,11 @@ class Server:
 
     ``hosts`` are ssh destinations, tried in order. ``key_filename`` is absolute; ``download_dir`` is relative to the
     project's root unless it is absolute. At most one of the three passwords is set. ``client`` is
-    ``auto``, ``openssh`` or ``paramiko``. ``sync`` is ``auto``,
-    ``tar``, ``rsync`` or ``sftp``; ``delete`` is ``tracked``, ``mirror`` or ``never``; patterns are in the order of
-    their strength, the last match counts. ``claim`` is what must be trusted before this server is used, because of what
-    the project's files set for it; ``download_claim`` the same for downloads to ``download_dir``.
+    ``auto``, ``openssh`` or ``paramiko``. ``python`` is ``conda:NAME`` or ``venv:PATH``; ``env_file`` is relative to
+    the project's root unless it is absolute. ``sync`` is ``auto``, ``tar``, ``rsync`` or ``sftp``; ``delete`` is
+    ``tracked``, ``mirror`` or ``never``; patterns are in the order of their strength, the last match counts. ``claim``
+    is what must be trusted before this server is used, because of what the project's files set for it;
+    ``download_claim`` the same for downloads to ``download_dir``.
     """
 
     name: str
@@ -81,6 +82,8 @@ class Server:
     remote_dir: str | None = None
     shell: str = "auto"
     pre_cmd: str | None = None
+    python: str | None = None
+    env_file: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     ssh_options: Mapping[str, str] = field(default_factory=dict)
     client: str = "auto"

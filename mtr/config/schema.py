@@ -63,6 +63,20 @@ SHARED_KEYS: dict[str, Any] = {
         **_rule(rf"^(?!-)[^\x00-\x1f\x7f]+{_END}", "must be `auto`, the name of a shell, or a path"),
     ),
     "pre_cmd": _describe("Shell code that runs in remote_dir before each command.", "string", **_TEXT),
+    "python": _describe(
+        "The Python environment that commands run in, without any rc file: conda:NAME, conda:/PREFIX, or venv:PATH, "
+        "relative to remote_dir.",
+        "string",
+        **_rule(
+            rf"^(conda|venv):[^\x00-\x1f\x7f]+{_END}", "must be conda:NAME, conda:/PREFIX or venv:PATH, on the server"
+        ),
+    ),
+    "env_file": _describe(
+        "A file here with NAME=VALUE lines, environment variables of the command; weaker than `env`. Relative to the "
+        "project's root.",
+        "string",
+        **_LINE,
+    ),
     "env": _describe(
         "Environment variables of the command.",
         ["object", "null"],

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from mtr.config.env_file import is_within
 from mtr.config.model import Position, render_key_path
 from mtr.config.schema import PASSWORD_KEYS
 from mtr.config.validate import list_sections
@@ -142,6 +143,8 @@ def _judge_section(section: Mapping[str, Any], *, is_redirected: bool) -> Iterat
             yield (key,), value, RUNS
         elif key == "password_env" or (key in ("host", "port") and is_redirected):
             yield (key,), _render(value), GIVES
+        elif key == "env_file" and not is_within(value):
+            yield (key,), value, GIVES
         elif key == "download_dir" and leads_out(value):
             yield (key,), value, WRITES
         elif key == "ssh_options":

@@ -24,10 +24,26 @@ class Interrupted(BaseException):
         super().__init__(signum)
         self.signum = signum
 
+    words = ""
+    """What there is to say about it."""
+
     @property
     def exit_status(self) -> int:
         """The status that a shell reports for it: 128+n."""
         return 128 + self.signum
+
+
+class Expired(Interrupted):
+    """The time that a command was given, ``timeout_s``, is over."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(_signal.SIGTERM)
+        self.words = f"mtr: ended after {timeout_s:g} s, as --timeout says\n"
+
+    @property
+    def exit_status(self) -> int:
+        """What timeout(1) exits with."""
+        return 124
 
 
 class raise_on_signals:  # noqa: N801  read as a statement: with raise_on_signals()

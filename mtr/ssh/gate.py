@@ -28,10 +28,13 @@ class Command:
 
     ``argv`` of several words is executed as it is; with ``is_text`` its one word is text for ``shell``.
     ``remote_dir`` is absolute or starts with ``~/``, or is ``~`` itself; ``subdir`` is below it. ``token`` says what
-    the tree there must be (see ``gate.sh``), "" that it does not matter.
+    the tree there must be (see ``gate.sh``), "" that it does not matter. ``python`` is the environment that it runs in
+    (see ``python.sh``), ``timeout_s`` after how long it is ended.
     """
 
-    __slots__ = ("argv", "env", "is_text", "pre_cmd", "remote_dir", "run_id", "shell", "subdir", "token")
+    __slots__ = (
+        "argv", "env", "is_text", "pre_cmd", "python", "remote_dir", "run_id", "shell", "subdir", "timeout_s", "token",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Command:
         subdir: str = "",
         shell: str = "auto",
         pre_cmd: str = "",
+        python: str = "",
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.run_id = run_id
@@ -52,7 +56,9 @@ class Command:
         self.subdir = subdir
         self.shell = shell
         self.pre_cmd = pre_cmd
+        self.python = python
         self.env = env or {}
+        self.timeout_s: float | None = None
         self.token = ""
 
 
@@ -60,10 +66,10 @@ class GateCall:
     """A command as it crosses the line: ssh's last argument, the variables to send, the file to store first.
 
     ``program`` is its name for people, without what might be secret in the rest of it; "" where no script of mtr's
-    could end it later.
+    could end it later. ``timeout_s`` is after how long the command is ended.
     """
 
-    __slots__ = ("environ", "program", "remote_command", "run_id", "upload")
+    __slots__ = ("environ", "program", "remote_command", "run_id", "timeout_s", "upload")
 
     def __init__(
         self, run_id: str, remote_command: str, environ: Mapping[str, str], upload: bytes, *, program: str = ""
@@ -73,6 +79,7 @@ class GateCall:
         self.remote_command = remote_command
         self.environ = environ
         self.upload = upload
+        self.timeout_s: float | None = None
 
 
 def _name_program(command: Command) -> str:
@@ -108,8 +115,15 @@ def build_gate_call(command: Command, carrier: str, push: str = "") -> GateCall:
 def _build_line(command: Command, script: str, argv: tuple[str, ...], source: str) -> str:
     mode = "s" if command.is_text else "a"
     place = (command.run_id, command.remote_dir, command.subdir)
-    fixed = (*place, source, command.token, command.shell, command.pre_cmd, mode)
+    fixed = (*place, source, command.token, command.shell, _build_before(command), mode)
     return build_remote_command(f"mtr-{command.run_id}", script, (*fixed, *argv))
+
+
+def _build_before(command: Command) -> str:
+    """Return what runs before the command: into its Python environment, then pre_cmd."""
+    if not command.python:
+        return command.pre_cmd
+    return f"mtr_python={quote_posix(command.python)}\n{load_script('remote/python.sh')}{command.pre_cmd}"
 
 
 def new_run_id() -> str:

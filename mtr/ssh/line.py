@@ -16,8 +16,8 @@ import os
 import time
 
 from mtr.errors import ConnectionLost, GateRefused, MtrError
-from mtr.process.signals import Interrupted, signals_held
-from mtr.ssh.foreground import LAST_WORDS_S, reset_terminal, run_foreground, stdio_restored
+from mtr.process.signals import Expired, Interrupted, signals_held
+from mtr.ssh.foreground import LAST_WORDS_S, after, reset_terminal, run_foreground, stdio_restored
 from mtr.ssh.gate import Command, GateCall, build_gate_call
 from mtr.ssh.journal import entered, find_cut_off
 from mtr.ssh.wire import Wire
@@ -46,7 +46,9 @@ class Line(Wire):
 
     def build_call(self, command: Command, push: str = "") -> GateCall:
         """Return ``command`` as it crosses the line to this server."""
-        return build_gate_call(command, self.facts.carrier, push)
+        call = build_gate_call(command, self.facts.carrier, push)
+        call.timeout_s = command.timeout_s
+        return call
 
     def prepare_call(self, command: Command, push: str = "") -> GateCall:
         """Return the call of ``command``, its payload stored on the server where no variable can carry it."""
@@ -113,11 +115,11 @@ class Line(Wire):
                 with signals_held():
                     session = self.open_session(call.remote_command, (0, 1, 2), call.environ, terminal=terminal)
                 if not terminal:
-                    return self._see_through(session, meanwhile, later)
+                    return self._see_through(session, call, meanwhile, later)
                 from mtr.ssh.fallback.terminal import raw_terminal
 
                 with raw_terminal(session.resize):
-                    return self._see_through(session, meanwhile, later)
+                    return self._see_through(session, call, meanwhile, later)
             except Interrupted as interrupted:
                 if session is None and self._entry is not None:
                     self._entry.settle()
@@ -129,11 +131,17 @@ class Line(Wire):
                     session.close()
 
     def _see_through(
-        self, session: Session | SshSession, meanwhile: Callable[[], None], later: Callable[[], None]
+        self, session: Session | SshSession, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None]
     ) -> Ended:
         """Wait for the end of ``session``; do ``later`` if it still runs after the time in which most commands end."""
         started_s = time.monotonic()
         meanwhile()
+        if call.timeout_s is None:
+            return self._see_out(session, started_s, later)
+        with after(((call.timeout_s, lambda: _expire(call)),)):
+            return self._see_out(session, started_s, later)
+
+    def _see_out(self, session: Session | SshSession, started_s: float, later: Callable[[], None]) -> Ended:
         if later is not _nothing:
             while not session.is_over and (left_s := started_s + LATER_S - time.monotonic()) > 0:
                 session.wait_for_news(left_s)
@@ -172,7 +180,11 @@ class Line(Wire):
                 [*self.facts.binder, *argv],
                 self.build_environ(call.environ),
                 meanwhile=meanwhile,
-                deadlines=((LATER_S, lambda _pid: later()), *((float(at_s), look) for at_s in LOOKS_S)),
+                deadlines=(
+                    (LATER_S, lambda _pid: later()),
+                    *((float(at_s), look) for at_s in LOOKS_S),
+                    *(() if call.timeout_s is None else ((call.timeout_s, lambda _pid: _expire(call)),)),
+                ),
                 on_interrupt=lambda signum: self.end_run(call.run_id, signum),
             )
             return self.read_outcome(status, log)
@@ -233,3 +245,7 @@ LATER_S = 0.7
 
 def _nothing() -> None:
     pass
+
+
+def _expire(call: GateCall) -> None:
+    raise Expired(call.timeout_s or 0.0)

@@ -32,6 +32,7 @@ HOMES = {
     "sh": {"mtr.process.captured"},
     "subprocess": {"mtr.process.plain"},
     "asyncssh": {"mtr.demo"},
+    "dotenv": {"mtr.config.env_file"},
     "watchfiles": {"mtr.sync.watch"},
     "cryptography": {"mtr.demo"},
     "paramiko": {"mtr.ssh.fallback"},

@@ -34,7 +34,7 @@ def complain(place: Workplace, text: str) -> list[str]:
         ("exclude: [a]", "1:1: exclude: unknown key here; it belongs under `defaults`, or under one of `servers`"),
         ("defaults: {password_env: A}", "1:12: defaults.password_env: unknown key here; it belongs under one of"),
         ("zzz: 1", "1:1: zzz: unknown key; known here: default, defaults, servers"),
-        ("servers: {gpu: {python: 'conda:x'}}", "1:17: servers.gpu.python: unknown key"),
+        ("servers: {gpu: {python: torch}}", "1:25: servers.gpu.python: must be conda:NAME"),
         ("- a", "1:1: must be a mapping of keys to values, and this is a list"),
         ("just text", "1:1: must be a mapping of keys to values, and this is text"),
         ("servers: [a]", "1:10: servers: must be a mapping of keys to values, and this is a list"),
