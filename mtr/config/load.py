@@ -21,7 +21,7 @@ from mtr.config.validate import ensure_valid, list_sections
 from mtr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mtr.config.project import Project
     from mtr.config.trust import Claim
@@ -37,6 +37,15 @@ def load_config(project: Project, environ: Mapping[str, str]) -> Config:
         ConfigError: a file cannot be read, is wrong, or shows a password to others.
     """
     sources = [source for file in list_files(project, environ) if (source := load_source(file)) is not None]
+    return build_config(project, sources, environ)
+
+
+def build_config(project: Project, sources: Sequence[Source], environ: Mapping[str, str]) -> Config:
+    """Check and merge ``sources``, from weak to strong, as the configuration of ``project``.
+
+    Raises:
+        ConfigError: one is wrong, or shows a password to others.
+    """
     for source in sources:
         _ensure_private(source)
         ensure_valid(source)

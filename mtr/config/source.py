@@ -219,7 +219,7 @@ class _Reader:
         kind = node.tag.removeprefix(_TAG)
         if kind not in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge"):
             self._complain(node, path, f"the tag {node.tag.replace(_TAG, '!!')} has no meaning here")
-        if not node.value.isascii() and not _is_encodable(node.value):
+        if not node.value.isascii() and not is_encodable(node.value):
             self._complain(node, path, "half of a character pair (a lone surrogate)")
         return parse_scalar(kind, node.value)
 
@@ -290,5 +290,6 @@ def render_kind(value: object) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _is_encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
+    """Tell whether ``text`` can be written as UTF-8: half of a character pair cannot."""
     return not any("\ud800" <= c <= "\udfff" for c in text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtr.config.remote_dir import find_template_flaw
 from mtr.config.schema import HOST_PATTERN, PASSWORD_KEYS, SCHEMA, SERVER_KEYS, SHARED_KEYS, USER_PATTERN
-from mtr.config.source import Problem, Source, build_config_error, render_kind
+from mtr.config.source import Problem, Source, build_config_error, is_encodable, render_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,6 +42,19 @@ def ensure_valid(source: Source) -> None:
         # The library walks sets; the order of the file makes it the anchor's own place that is named first.
         ranks = {path: rank for rank, path in enumerate(source.values)}
         raise build_config_error(sorted(problems, key=lambda p: ranks.get(p.path, 0)))
+
+
+def find_flaw(key: str, value: object) -> str | None:
+    """Return why ``value`` cannot be what a server has under ``key``, or None; ``name`` is the server's own name."""
+    from jsonschema import Draft202012Validator
+
+    if isinstance(value, str) and not is_encodable(value):
+        return "is not text in UTF-8"
+    schema = SCHEMA["properties"]["servers"]["propertyNames"] if key == "name" else SERVER_KEYS[key]
+    error = next(iter(Draft202012Validator(schema).iter_errors(value)), None)
+    if error is not None:
+        return _explain_value(error)
+    return find_template_flaw(value) if key == "remote_dir" and isinstance(value, str) else None
 
 
 def _find_schema_problems(source: Source) -> Iterator[Problem]:

@@ -1,0 +1,24 @@
+"""Values as YAML text that reads back as the same value, whatever characters they hold. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_PLAIN = re.compile(r"[^\n]+\n\.\.\.\n\Z")
+"""How the library writes a scalar alone that needs no quotes: one line, then the end of the document."""
+
+MAX_PLAIN = 60
+
+
+def render_scalar(value: str | int) -> str:
+    """Return ``value`` on one line: plain where that reads back as the same text, else in double quotes."""
+    import yaml
+
+    if isinstance(value, int):
+        return str(value)
+    text: str = yaml.safe_dump(value, allow_unicode=True, width=math.inf)
+    if len(value) <= MAX_PLAIN and _PLAIN.match(text):
+        return text.partition("\n")[0]
+    quoted: str = yaml.safe_dump(value, allow_unicode=True, width=math.inf, default_style='"')
+    return quoted.rstrip("\n")
