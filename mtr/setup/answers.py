@@ -82,11 +82,13 @@ def parse_server(text: str, environ: Mapping[str, str]) -> Answers:
     if text in literal_hosts(read_ssh_config_files(environ)):
         ensure_sound("host", text)
         return Answers(host=text, name=choose_name(text))
-    found = None if text.startswith("-") else parse_destination(text, Server(name="", hosts=()))
-    if found is None:
-        # One word is a host as well: /etc/hosts, or the domains that the resolver tries.
+    nobody = Server(name="", hosts=())
+    # A word without a dot is a host as well, by /etc/hosts or the domains that the resolver tries; so it is as a URI.
+    if not set(text) & set("/:@"):
         ensure_sound("host", text)
-        return Answers(host=text, name=choose_name(text))
+    found = parse_destination(text, nobody) or parse_destination(f"ssh://{text}", nobody)
+    if found is None:
+        raise UsageError(f"{text!r} is no server", hint=HINT)
     host = found.hosts[0]
     ensure_sound("host", host)
     if found.user is not None:

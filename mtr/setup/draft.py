@@ -63,7 +63,7 @@ class Draft:
             AlreadySetUp: somebody else was faster.
         """
         with signals_held():
-            written = put_files(self.place, self.files)
+            written = put_files(self.place, self.files, environ)
             if self.claim is not None and self.is_all_typed:
                 store_trust(self.claim, environ)
         return written

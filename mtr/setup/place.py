@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from mtr.config.project import find_project
 from mtr.errors import ProjectError
 from mtr.setup.files import extend_ignore
-from mtr.state import drop_file, read_regular, write_atomic
+from mtr.state import drop_file, ensure_state_dir, hold_lock, name_file, read_regular, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,19 +114,23 @@ def _read(path: Path) -> bytes | None:
     return data
 
 
-def put_files(place: Place, files: Mapping[str, bytes]) -> list[Path]:
+def put_files(place: Place, files: Mapping[str, bytes], environ: Mapping[str, str]) -> list[Path]:
     """Put ``files`` (name to content) and the ``.gitignore`` into the project's ``.mtr/``; return what was written.
+
+    One at a time, so that who fails takes nothing away that another has counted on.
 
     Raises:
         AlreadySetUp: somebody else was faster.
         OSError: it cannot be written; nothing is there then that was not there before.
     """
-    _drop_abandoned(place.project.root)
     wanted = dict(files)
     ignore = extend_ignore(place.ignore)
     if ignore is not None:
         wanted[IGNORE] = ignore
-    with _staged(place.folder, wanted) as stage:
+    lock = f"{ensure_state_dir(environ)}/init.{name_file(str(place.folder))}.lock"
+    with hold_lock(lock), _staged(place.folder, wanted) as stage:
+        if os.path.lexists(place.folder / CONFIG):
+            raise AlreadySetUp(place.folder / CONFIG)
         if place.folder.is_dir() and any(place.folder.iterdir()):
             _link_each(place, stage, wanted)
         else:
@@ -142,6 +146,7 @@ class _staged:  # noqa: N801  read as a statement: with _staged(...)
         self._files = files
 
     def __enter__(self) -> Path:
+        _drop_abandoned(self._root)
         self._base = Path(tempfile.mkdtemp(prefix=f"{_STAGE}{os.getpid()}.", dir=self._root))
         try:
             (self._base / IGNORE).write_bytes(b"*\n")
@@ -183,7 +188,9 @@ def _link_each(place: Place, stage: Path, files: Mapping[str, bytes]) -> None:
             if name == IGNORE and name in files and place.ignore is not None:
                 mode = (place.folder / name).stat().st_mode & 0o777
                 write_atomic(str(place.folder / name), files[name], mode)
-            elif name in files and _link(stage / name, place.folder / name, files[name], MODES[name]):
+            elif (
+                name in files and _link(stage / name, place.folder / name, files[name], MODES[name]) and name != IGNORE
+            ):
                 made.append(place.folder / name)
     except BaseException:
         for path in made:

@@ -55,6 +55,7 @@ if [ "$mtr_made" -eq 0 ]; then
     if [ -f "$mtr_p" ]; then mtr_state=known; fi
   done
 fi
-: >".mtr-probe.$mtr_run" || exit 2
+# Not `:`, whose failed redirection ends the shell with a status of the shell's choice.
+true >".mtr-probe.$mtr_run" || exit 2
 cd / || exit 2
 echo "mtr-dir $mtr_state"
