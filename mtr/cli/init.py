@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mtr.command_line import Invocation
     from mtr.setup.answers import Answers
     from mtr.setup.draft import Draft
-    from mtr.setup.place import Place
+    from mtr.setup.site import Site
     from mtr.setup.trial import Trial
 
 _STOPPED = 1
@@ -75,24 +75,24 @@ def _prepare(start: Path, options: dict[str, Any], voice: Voice) -> tuple[Draft 
     """Return what is to be written, asked for and tried; None where the person has stopped."""
     from mtr.cli.init_questions import ask_answers, ask_until_right
     from mtr.setup.draft import explain_present, make_draft
-    from mtr.setup.place import AlreadySetUp, find_place
+    from mtr.setup.site import AlreadySetUp, find_site
     from mtr.setup.trial import try_draft
 
     may_ask = is_interactive() and not options["yes"]
     given = _parse_options(options)
     try:
-        place = find_place(start, os.environ)
+        site = find_site(start, os.environ)
     except AlreadySetUp as error:
         raise explain_present(error, start, given, os.environ) from None
     if given is None and not may_ask:
         hint = "mtr init --host user@host:port [--remote-dir DIR] [--key-filename FILE | --password-env NAME]"
         raise UsageError("which server? Nobody can be asked here, so it takes --host", hint=hint)
-    _say_where(place, voice, is_asking=given is None)
+    _say_where(site, voice, is_asking=given is None)
     if given is None:
-        given = ask_answers(place, options, os.environ)
+        given = ask_answers(site, options, os.environ)
     if may_ask and not options["no_test"] and not options["dry_run"]:
-        return ask_until_right(place, given, os.environ, voice)
-    draft = make_draft(place, given, os.environ)
+        return ask_until_right(site, given, os.environ, voice)
+    draft = make_draft(site, given, os.environ)
     if options["no_test"] or options["dry_run"]:
         return draft, None
     try:
@@ -102,13 +102,13 @@ def _prepare(start: Path, options: dict[str, Any], voice: Voice) -> tuple[Draft 
         raise
 
 
-def _say_where(place: Place, voice: Voice, *, is_asking: bool) -> None:
+def _say_where(site: Site, voice: Voice, *, is_asking: bool) -> None:
     """Say which directory is the project, where that is asked about, or is not the one that the user stands in."""
-    root, is_elsewhere = place.project.root, str(place.project.subdir) != "."
+    root, is_elsewhere = site.project.root, str(site.project.subdir) != "."
     if is_asking or is_elsewhere:
         voice.say(f"setting up {root}")
     if is_elsewhere:
-        why = "the top of the git repository" if place.project.git_dir else "the directory with .mtr"
+        why = "the top of the git repository" if site.project.git_dir else "the directory with .mtr"
         voice.say(f"that is {why}; to set up this directory alone: mkdir .mtr, then again")
 
 
@@ -127,7 +127,7 @@ def _finish(draft: Draft, trial: Trial | None, voice: Voice, *, as_json: bool) -
     for line in render_trial(draft, trial) if trial else ():
         voice.say(line)
     written = draft.write(os.environ)
-    root = draft.place.project.root
+    root = draft.site.project.root
     for path in written:
         voice.say(f"wrote {path.relative_to(root)}{_MEANING.get(path.name, '')}")
     if as_json:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mtr.setup.draft import Draft
-    from mtr.setup.place import Place
+    from mtr.setup.site import Site
     from mtr.setup.trial import Trial
     from mtr.voice import Voice
 
@@ -78,7 +78,7 @@ def _choose(question: str, choices: Sequence[str]) -> int:
     return number
 
 
-def ask_answers(place: Place, options: Mapping[str, Any], environ: Mapping[str, str]) -> Answers:
+def ask_answers(site: Site, options: Mapping[str, Any], environ: Mapping[str, str]) -> Answers:
     """Ask for the server, and, where ssh's configuration does not say it, for what else is needed.
 
     What an option has given is not asked.
@@ -90,18 +90,18 @@ def ask_answers(place: Place, options: Mapping[str, Any], environ: Mapping[str, 
     if answers.user is None:
         answers = _ask_user(answers, environ)
     if options["remote_dir"] is None:
-        answers = _ask_remote_dir(place, answers, environ)
+        answers = _ask_remote_dir(site, answers, environ)
     return answers if options["pre_cmd"] is not None else _ask_pre_cmd(answers)
 
 
-def ask_again(place: Place, before: Answers, environ: Mapping[str, str]) -> Answers:
+def ask_again(site: Site, before: Answers, environ: Mapping[str, str]) -> Answers:
     """Ask for everything; Enter keeps what it was."""
     answers = _ask_server(list_hosts(environ), environ, before.destination)
     if answers.host == before.host:
         kept = {"name": before.name, "user": answers.user or before.user, **before.login}
         answers = replace(answers, **kept)
     answers = replace(answers, remote_dir=before.remote_dir, pre_cmd=before.pre_cmd)
-    return _ask_pre_cmd(_ask_remote_dir(place, _ask_user(answers, environ), environ))
+    return _ask_pre_cmd(_ask_remote_dir(site, _ask_user(answers, environ), environ))
 
 
 def _ask_server(hosts: list[str], environ: Mapping[str, str], default: str) -> Answers:
@@ -135,9 +135,9 @@ def _ask_user(answers: Answers, environ: Mapping[str, str]) -> Answers:
     return replace(answers, user=None if user == usual else user)
 
 
-def _ask_remote_dir(place: Place, answers: Answers, environ: Mapping[str, str]) -> Answers:
-    own = make_draft(place, replace(answers, remote_dir=None), environ).remote_dir
-    question = f"Directory there (or such as {suggest_remote_dir(place.project.name)})"
+def _ask_remote_dir(site: Site, answers: Answers, environ: Mapping[str, str]) -> Answers:
+    own = make_draft(site, replace(answers, remote_dir=None), environ).remote_dir
+    question = f"Directory there (or such as {suggest_remote_dir(site.project.name)})"
     found = _ask(question, _checked("remote_dir"), answers.remote_dir or own)
     return replace(answers, remote_dir=None if found == own else found)
 
@@ -159,7 +159,7 @@ def _checked(key: str, *, empty: bool = False) -> Callable[[str], str]:
 
 
 def ask_until_right(
-    place: Place, answers: Answers, environ: Mapping[str, str], voice: Voice
+    site: Site, answers: Answers, environ: Mapping[str, str], voice: Voice
 ) -> tuple[Draft | None, Trial | None]:
     """Try ``answers``; where they fail, let the person change them, write them anyway, or stop (None).
 
@@ -169,7 +169,7 @@ def ask_until_right(
     while True:
         draft = None
         try:
-            draft = make_draft(place, answers, environ)
+            draft = make_draft(site, answers, environ)
             voice.say(f"trying {answers.destination} …")
             return draft, try_draft(draft, environ, voice, may_prompt=may_prompt)
         except MtrError as error:
@@ -182,7 +182,7 @@ def ask_until_right(
         if what == "stop":
             return None, None
         if what == "change":
-            answers, may_prompt = ask_again(place, answers, environ), bool(answers.login)
+            answers, may_prompt = ask_again(site, answers, environ), bool(answers.login)
         else:
             answers, may_prompt = _ask_login(what, answers), True
 

@@ -19,7 +19,7 @@ from mtr.errors import ConfigError, MtrError
 from mtr.process.signals import signals_held
 from mtr.setup.answers import PERSONAL, SHARED
 from mtr.setup.files import extend_ignore, render_block, render_config, render_local
-from mtr.setup.place import CONFIG, IGNORE, LOCAL, MODES, AlreadySetUp, Place, put_files
+from mtr.setup.site import CONFIG, IGNORE, LOCAL, MODES, AlreadySetUp, Site, put_files
 from mtr.ssh.connection import plan_connection
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What ``answers`` come to at ``place``: ``files`` by name, and the server with its directory there.
+    """What ``answers`` come to at ``site``: ``files`` by name, and the server with its directory there.
 
     ``is_all_typed`` says that the user has just typed every value of the project's files; ``claim`` is what of them
     needs trust.
     """
 
-    place: Place
+    site: Site
     answers: Answers
     files: dict[str, bytes]
     server: Server
@@ -50,10 +50,10 @@ class Draft:
     def render(self) -> str:
         """Return the files as a dry run shows them, without the password."""
         shown = {CONFIG: self.files[CONFIG], LOCAL: render_local(self.answers, masked=True) or b""}
-        shown[IGNORE] = extend_ignore(self.place.ignore) or b""
+        shown[IGNORE] = extend_ignore(self.site.ignore) or b""
         if LOCAL not in self.files:
             del shown[LOCAL]
-        parts = [f"# {self.place.folder / name} ({MODES[name]:04o})\n{data.decode()}" for name, data in shown.items()]
+        parts = [f"# {self.site.folder / name} ({MODES[name]:04o})\n{data.decode()}" for name, data in shown.items()]
         return "\n".join(part for part in parts if part.count("\n") > 1)
 
     def write(self, environ: Mapping[str, str]) -> list[Path]:
@@ -63,13 +63,13 @@ class Draft:
             AlreadySetUp: somebody else was faster.
         """
         with signals_held():
-            written = put_files(self.place, self.files, environ)
+            written = put_files(self.site, self.files, environ)
             if self.claim is not None and self.is_all_typed:
                 store_trust(self.claim, environ)
         return written
 
 
-def make_draft(place: Place, answers: Answers, environ: Mapping[str, str]) -> Draft:
+def make_draft(site: Site, answers: Answers, environ: Mapping[str, str]) -> Draft:
     """Return what ``answers`` come to, as mtr itself reads it.
 
     Raises:
@@ -78,24 +78,24 @@ def make_draft(place: Place, answers: Answers, environ: Mapping[str, str]) -> Dr
     is_block = answers.host in literal_hosts(read_ssh_config_files(environ))
     files = {CONFIG: render_config(answers, is_host_block=is_block)}
     local = render_local(answers)
-    if local is not None and place.local not in (None, local):
+    if local is not None and site.local not in (None, local):
         raise ConfigError(
-            f"{place.folder / LOCAL} is there already, and stays as it is",
+            f"{site.folder / LOCAL} is there already, and stays as it is",
             detail=f"what belongs into it:\n{render_block(answers, PERSONAL)}".rstrip(),
-            hint=f"${{EDITOR:-vi}} {place.folder / LOCAL}, then mtr init without what it says",
+            hint=f"${{EDITOR:-vi}} {site.folder / LOCAL}, then mtr init without what it says",
         )
-    if local is not None and place.local is None:
+    if local is not None and site.local is None:
         files[LOCAL] = local
-    is_all_typed = place.local in (None, local)
+    is_all_typed = site.local in (None, local)
     sources = [
         load_source(user_config_file(environ)),
-        parse_source(place.folder / CONFIG, files[CONFIG]),
-        parse_source(place.folder / LOCAL, local) if local else load_source(place.folder / LOCAL),
+        parse_source(site.folder / CONFIG, files[CONFIG]),
+        parse_source(site.folder / LOCAL, local) if local else load_source(site.folder / LOCAL),
     ]
-    config = build_config(place.project, [source for source in sources if source is not None], environ)
+    config = build_config(site.project, [source for source in sources if source is not None], environ)
     server = config.servers[answers.name]
-    remote_dir = resolve_remote_dir(server, place.project, environ)
-    return Draft(place, answers, files, server, remote_dir, is_all_typed, config.claim)
+    remote_dir = resolve_remote_dir(server, site.project, environ)
+    return Draft(site, answers, files, server, remote_dir, is_all_typed, config.claim)
 
 
 def resolve_user(answers: Answers, environ: Mapping[str, str]) -> str:

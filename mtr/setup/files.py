@@ -93,7 +93,11 @@ def extend_ignore(before: bytes | None) -> bytes | None:
 
 
 def _is_ignored(name: str, lines: Iterable[str]) -> bool:
-    """Tell whether the last line about ``name`` leaves it out; a line that says it otherwise is taken for none."""
-    plain = name.rstrip("/")
-    about = [line for line in lines if line.removeprefix("!").strip("/") in (plain, "*", "**")]
-    return bool(about) and not about[-1].startswith("!")
+    """Tell whether ``lines`` leave ``name`` out; any line behind that takes something back counts as taking it back."""
+    found = False
+    for line in lines:
+        if line.startswith("!"):
+            found = False
+        elif line.strip("/") in (name.rstrip("/"), "*", "**"):
+            found = True
+    return found

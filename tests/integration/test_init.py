@@ -214,6 +214,45 @@ def test_other_ways_to_a_password_are_trusted_as_typed(home: Home, fresh: Path, 
         shutil.rmtree(fresh / ".mtr")
 
 
+def test_a_key_file_is_tried_and_kept(home: Home, fresh: Path) -> None:
+    """Where no key of ssh's own opens the door; one that is not there is asked for again."""
+    home.write_ssh_config("Host *\n  PasswordAuthentication no", key=home.dir / "none")
+    key = home.home / "mine"
+    key.write_bytes(home.server.key.read_bytes())
+    key.chmod(0o600)
+    child = home.spawn_mtr(["init", "--host", f"bash@127.0.0.1:{home.server.port}"], fresh)
+    child.expect(r"What now\? \[1\]: ")
+    child.sendline("5")
+    child.expect("Key file: ")
+    child.sendline("~/nowhere")
+    child.expect("there is no key file")
+    child.expect("Key file: ")
+    child.sendline("~/mine")
+    status, said = finish(child)
+    assert status == 0, said
+    assert "    key_filename: ~/mine\n" in (fresh / ".mtr/local.yaml").read_text()
+    assert home.run_mtr(["cat", "a.txt"], fresh).stdout == b"one\n"
+
+
+def test_a_host_key_that_must_be_confirmed(home: Home, fresh: Path) -> None:
+    """Where ssh is told to ask: the second try lets it."""
+    block = f"Host gpu-box\n  HostName 127.0.0.1\n  Port {home.server.port}\n  User bash\n  StrictHostKeyChecking ask\n"
+    home.write_ssh_config(block)
+    home.known_hosts.write_text("")
+    child = home.spawn_mtr(["init"], fresh)
+    child.expect(r"\[1\]: ")
+    child.sendline("")
+    child.expect("does not accept new ones")
+    child.expect(r"2  try again, and let ssh ask")
+    child.expect(r"What now\? \[1\]: ")
+    child.sendline("2")
+    child.expect(r"yes/no")
+    child.sendline("yes")
+    status, said = finish(child)
+    assert status == 0, said
+    assert written(fresh) == [".gitignore", "config.yaml"]
+
+
 def test_a_server_that_cannot_be_reached_can_be_changed(home: Home, fresh: Path) -> None:
     """The error stands there, then the choices: a new answer, with what was typed before as its default."""
     child = home.spawn_mtr(["init"], fresh)

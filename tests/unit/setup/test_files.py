@@ -20,7 +20,7 @@ from mtr.config.validate import ensure_valid, find_flaw
 from mtr.setup.answers import PERSONAL, SHARED, Answers
 from mtr.setup.draft import make_draft
 from mtr.setup.files import extend_ignore, render_config, render_local
-from mtr.setup.place import find_place
+from mtr.setup.site import find_site
 from tests.unit.config.workplace import Workplace
 
 HOSTILE = [
@@ -93,7 +93,7 @@ def test_what_goes_in_comes_out(answers: Answers):
     """Every answer that passes its check is what a run reads, whatever characters are in it, and nothing more."""
     with tempfile.TemporaryDirectory() as folder:
         place = Workplace(Path(folder).resolve())
-        draft = make_draft(find_place(place.root, place.environ), answers, place.environ)
+        draft = make_draft(find_site(place.root, place.environ), answers, place.environ)
         draft.write(place.environ)
         config = load_config(find_project(place.root, place.environ), place.environ)
         server = select_server(config, None, place.environ)
@@ -106,7 +106,7 @@ def test_what_goes_in_comes_out(answers: Answers):
 
 def test_a_dry_run_shows_no_password(place: Workplace):
     """It is the same whatever the password is, and shows that there is one."""
-    found = find_place(place.root, place.environ)
+    found = find_site(place.root, place.environ)
     shown = {
         make_draft(found, Answers(host="h", name="n", password=Secret(text)), place.environ).render() for text in "ab"
     }
@@ -150,7 +150,7 @@ CASES = {
     "there": (b"/local.yaml\nlogs\n", None),
     "everything": (b"*\n", None),
     "half": (b"local.yaml\n", b"local.yaml\nlogs/\n"),
-    "taken back": (b"*\n!local.yaml\n", b"*\n!local.yaml\nlocal.yaml\n"),
+    "taken back": (b"*\n!local.y*\n", b"*\n!local.y*\nlocal.yaml\nlogs/\n"),
     "not text": (b"\xff\xfe\n", b"\xff\xfe\nlocal.yaml\nlogs/\n"),
 }
 
@@ -168,7 +168,7 @@ def test_git_agrees(place: Workplace):
     subprocess.run(["git", "init", "-q"], cwd=place.root, check=True)
     (place.root / ".gitignore").write_text("!.mtr/local.yaml\n")
     answers = Answers(host="h", name="n", user="me")
-    make_draft(find_place(place.root, place.environ), answers, place.environ).write(place.environ)
+    make_draft(find_site(place.root, place.environ), answers, place.environ).write(place.environ)
     place.write(place.root / ".mtr/logs/x", "")
     argv = ["git", "ls-files", "-co", "--exclude-standard"]
     listed = subprocess.run(argv, cwd=place.root, check=True, capture_output=True).stdout.split()

@@ -17,7 +17,7 @@ from mtr.config.trust import is_trusted
 from mtr.errors import ConfigError, ProjectError
 from mtr.setup.answers import Answers
 from mtr.setup.draft import explain_present, make_draft
-from mtr.setup.place import CONFIG, IGNORE, LOCAL, AlreadySetUp, find_place, put_files
+from mtr.setup.site import CONFIG, IGNORE, LOCAL, AlreadySetUp, find_site, put_files
 
 if TYPE_CHECKING:
     from tests.unit.config.workplace import Workplace
@@ -28,7 +28,7 @@ MINE = Answers(host="gpu.lan", name="gpu", user="me")
 
 def set_up(place: Workplace, answers: Answers = PLAIN, directory: Path | None = None) -> list[str]:
     """Write ``answers``; return the names of the files."""
-    draft = make_draft(find_place(directory or place.root, place.environ), answers, place.environ)
+    draft = make_draft(find_site(directory or place.root, place.environ), answers, place.environ)
     return [path.name for path in draft.write(place.environ)]
 
 
@@ -137,12 +137,29 @@ def test_an_ignore_file_that_is_a_link_is_refused(place: Workplace):
     assert listing(place.root) == {}
 
 
-def test_what_is_no_directory_is_told(place: Workplace):
-    """A file called .mtr stays."""
-    (place.root / ".mtr").write_text("mine")
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_no_directory_of_the_projects_own_is_told(place: Workplace, kind: str):
+    """A file called .mtr stays, and through a link that a project has brought along nothing is written."""
+    elsewhere = place.root.parent / "elsewhere"
+    elsewhere.mkdir()
+    if kind == "file":
+        (place.root / ".mtr").write_text("mine")
+    else:
+        (place.root / ".mtr").symlink_to(elsewhere)
     with pytest.raises(ProjectError, match="in the way"):
         set_up(place)
-    assert listing(place.root) == {".mtr": b"mine"}
+    assert list(elsewhere.iterdir()) == []
+    assert (place.root / ".mtr").is_symlink() == (kind == "link")
+
+
+def test_what_a_killed_one_has_left_goes(place: Workplace):
+    """A password may be in it; what one that runs has made stays."""
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for pid in (dead.pid, os.getpid()):
+        place.write(place.root / f".mtr-init.{pid}.x/mtr/local.yaml", "password: x")
+    set_up(place)
+    assert [path.name for path in place.root.glob(".mtr-init*")] == [f".mtr-init.{os.getpid()}.x"]
 
 
 @pytest.mark.parametrize("with_logs", [False, True])
@@ -153,7 +170,7 @@ def test_of_two_at_once_one_wins_whole(place: Workplace, with_logs: bool):
     for attempt in range(20):
         drafts = [
             make_draft(
-                find_place(place.root, place.environ), Answers(host=f"h{n}", name=f"n{n}", user=f"u{n}"), place.environ
+                find_site(place.root, place.environ), Answers(host=f"h{n}", name=f"n{n}", user=f"u{n}"), place.environ
             )
             for n in range(4)
         ]
@@ -163,7 +180,7 @@ def test_of_two_at_once_one_wins_whole(place: Workplace, with_logs: bool):
         def write(draft: object, start: threading.Barrier = start, results: list[object] = results) -> None:
             start.wait()
             try:
-                results.append(put_files(draft.place, draft.files, place.environ))  # type: ignore[attr-defined]
+                results.append(put_files(draft.site, draft.files, place.environ))  # type: ignore[attr-defined]
             except AlreadySetUp as error:
                 results.append(error)
 
@@ -186,7 +203,7 @@ KILLED = """\
 import os, signal, sys
 sys.path.insert(0, {source!r})
 from pathlib import Path
-from mtr.setup import place as module
+from mtr.setup import site as module
 from mtr.setup.answers import Answers
 from mtr.setup.draft import make_draft
 
@@ -202,7 +219,7 @@ def counted(function):
 for name in ("mkdir", "open", "rename", "link", "fsync", "unlink", "rmdir", "replace"):
     setattr(os, name, counted(getattr(os, name)))
 root = Path(sys.argv[1])
-draft = make_draft(module.find_place(root, os.environ), Answers(host="h", name="n", user="u"), os.environ)
+draft = make_draft(module.find_site(root, os.environ), Answers(host="h", name="n", user="u"), os.environ)
 calls = int(sys.argv[2])
 draft.write(os.environ)
 print("done")
@@ -240,7 +257,7 @@ def test_a_subdirectory_of_a_repository_sets_up_its_top(place: Workplace):
     """The configuration goes where every run will look for it."""
     subprocess.run(["git", "init", "-q"], cwd=place.root, check=True)
     (place.root / "deep/er").mkdir(parents=True)
-    found = find_place(place.root / "deep/er", place.environ)
+    found = find_site(place.root / "deep/er", place.environ)
     assert (found.folder, str(found.project.subdir)) == (place.root / ".mtr", "deep/er")
 
 
@@ -248,7 +265,7 @@ def test_a_home_directory_and_the_root_are_refused(place: Workplace):
     """They are never synced, so they have no configuration."""
     for directory in (place.home, place.home.parent, Path("/")):
         with pytest.raises(ProjectError, match="never synced"):
-            find_place(directory, place.environ)
+            find_site(directory, place.environ)
 
 
 def test_a_worktree_has_what_its_main_worktree_has(place: Workplace):
@@ -260,7 +277,7 @@ def test_a_worktree_has_what_its_main_worktree_has(place: Workplace):
     other = place.root.parent / "other"
     subprocess.run([*run, "worktree", "add", "-q", str(other)], cwd=place.root, check=True)
     with pytest.raises(AlreadySetUp, match="already") as caught:
-        find_place(other, place.environ)
+        find_site(other, place.environ)
     assert "is a worktree" in caught.value.detail
     assert not (other / ".mtr").exists()
 

@@ -48,7 +48,7 @@ class AlreadySetUp(ProjectError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Site:
     """A project that can be set up; ``project.config_dir`` is the ``.mtr/`` to be.
 
     ``local`` and ``ignore`` are what is in it already of these files.
@@ -64,7 +64,7 @@ class Place:
         return self.project.root / ".mtr"
 
 
-def find_place(directory: Path, environ: Mapping[str, str]) -> Place:
+def find_site(directory: Path, environ: Mapping[str, str]) -> Site:
     """Return where the project around ``directory`` is to be set up.
 
     Raises:
@@ -77,15 +77,15 @@ def find_place(directory: Path, environ: Mapping[str, str]) -> Place:
         raise ProjectError(f"{project.root} is {project.is_refused}, which is never synced", hint=hint)
     _ensure_absent(project)
     folder = project.root / ".mtr"
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise ProjectError(f"{folder} is in the way: it is no directory", hint=f"ls -ld {folder}")
+    if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
+        raise ProjectError(f"{folder} is in the way: it is no directory of the project's own", hint=f"ls -ld {folder}")
     written = folder if folder.is_dir() else project.root
     if not os.access(written, os.W_OK | os.X_OK):
         raise ProjectError(f"{written} cannot be written by you", hint=f"ls -ld {written}")
     if (folder / IGNORE).is_symlink():
         # gitignore(5): git does not follow it, so nothing in it would keep a password out of a commit.
         raise ProjectError(f"{folder / IGNORE} is a symbolic link, and git reads none", hint=f"rm {folder / IGNORE}")
-    return Place(
+    return Site(
         replace(project, config_dir=folder),
         local=_read(folder / LOCAL),
         ignore=_read(folder / IGNORE),
@@ -114,7 +114,7 @@ def _read(path: Path) -> bytes | None:
     return data
 
 
-def put_files(place: Place, files: Mapping[str, bytes], environ: Mapping[str, str]) -> list[Path]:
+def put_files(site: Site, files: Mapping[str, bytes], environ: Mapping[str, str]) -> list[Path]:
     """Put ``files`` (name to content) and the ``.gitignore`` into the project's ``.mtr/``; return what was written.
 
     One at a time, so that who fails takes nothing away that another has counted on.
@@ -124,18 +124,18 @@ def put_files(place: Place, files: Mapping[str, bytes], environ: Mapping[str, st
         OSError: it cannot be written; nothing is there then that was not there before.
     """
     wanted = dict(files)
-    ignore = extend_ignore(place.ignore)
+    ignore = extend_ignore(site.ignore)
     if ignore is not None:
         wanted[IGNORE] = ignore
-    lock = f"{ensure_state_dir(environ)}/init.{name_file(str(place.folder))}.lock"
-    with hold_lock(lock), _staged(place.folder, wanted) as stage:
-        if os.path.lexists(place.folder / CONFIG):
-            raise AlreadySetUp(place.folder / CONFIG)
-        if place.folder.is_dir() and any(place.folder.iterdir()):
-            _link_each(place, stage, wanted)
+    lock = f"{ensure_state_dir(environ)}/init.{name_file(str(site.folder))}.lock"
+    with hold_lock(lock), _staged(site.folder, wanted) as stage:
+        if os.path.lexists(site.folder / CONFIG):
+            raise AlreadySetUp(site.folder / CONFIG)
+        if site.folder.is_dir() and any(site.folder.iterdir()):
+            _link_each(site, stage, wanted)
         else:
-            _move_whole(place, stage)
-    return [place.folder / name for name in reversed(ORDER) if name in wanted]
+            _move_whole(site, stage)
+    return [site.folder / name for name in reversed(ORDER) if name in wanted]
 
 
 class _staged:  # noqa: N801  read as a statement: with _staged(...)
@@ -172,26 +172,24 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
-def _move_whole(place: Place, stage: Path) -> None:
+def _move_whole(site: Site, stage: Path) -> None:
     try:
-        os.rename(stage, place.folder)
+        os.rename(stage, site.folder)
     except OSError as error:
-        if place.folder.is_dir():
-            raise AlreadySetUp(place.folder / CONFIG) from error
+        if site.folder.is_dir():
+            raise AlreadySetUp(site.folder / CONFIG) from error
         raise
 
 
-def _link_each(place: Place, stage: Path, files: Mapping[str, bytes]) -> None:
+def _link_each(site: Site, stage: Path, files: Mapping[str, bytes]) -> None:
     made: list[Path] = []
     try:
         for name in ORDER:
-            if name == IGNORE and name in files and place.ignore is not None:
-                mode = (place.folder / name).stat().st_mode & 0o777
-                write_atomic(str(place.folder / name), files[name], mode)
-            elif (
-                name in files and _link(stage / name, place.folder / name, files[name], MODES[name]) and name != IGNORE
-            ):
-                made.append(place.folder / name)
+            if name == IGNORE and name in files and site.ignore is not None:
+                mode = (site.folder / name).stat().st_mode & 0o777
+                write_atomic(str(site.folder / name), files[name], mode)
+            elif name in files and _link(stage / name, site.folder / name, files[name], MODES[name]) and name != IGNORE:
+                made.append(site.folder / name)
     except BaseException:
         for path in made:
             drop_file(str(path))
