@@ -208,7 +208,9 @@ def _ask_what_now(error: MtrError, answers: Answers, *, can_write: bool) -> str:
         _write(f"How do you log in to {reveal_controls(answers.destination)}?\n")
         choices = {**_LOGINS, **_OTHERS}
     elif isinstance(error, ConnectError):
-        choices = {"change": _OTHERS["change"], "prompt": "try again, and let ssh ask what it must", **_OTHERS}
+        # What is just out of reach asks nothing; anything else may be a question that ssh was not allowed to ask.
+        again = "try again, and let ssh ask what it must" if type(error) is ConnectError else "try again"
+        choices = {"change": _OTHERS["change"], "prompt": again, **_OTHERS}
     if not can_write:
         del choices["write"]
     return list(choices)[_choose("What now?", list(choices.values()))]

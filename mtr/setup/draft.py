@@ -122,6 +122,7 @@ def explain_present(
     lines = [
         *([error.detail] if error.detail else []),
         f"its servers: {', '.join(names) or 'none'}",
+        "to use it: mtr hostname; an account or a key of your own for it goes into .mtr/local.yaml",
         "one more is these lines below `servers:`",
         *block.splitlines(),
     ]

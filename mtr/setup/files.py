@@ -22,28 +22,31 @@ if TYPE_CHECKING:
 IGNORED = ("local.yaml", "logs/")
 
 _CONFIG_HEAD = """\
-# How mtr reaches this project's servers. Fit to be committed: what is one user's alone (user, key, password) stands in
-# .mtr/local.yaml, which git does not see. Is a change right? mtr config check
+# How mtr reaches this project's servers. Fit to be committed: what is one
+# user's alone (user, key, password) stands in .mtr/local.yaml, which git does
+# not see. Is a change right? mtr config check
 
 """
 _FROM_SSH_CONFIG = """\
-    # A Host of ~/.ssh/config, which says the rest. Others need one of that name, or a `host` in their local.yaml.
+    # A Host of ~/.ssh/config, which says the rest. Others who work on this need
+    # one of that name, too, or a `host` in a .mtr/local.yaml of their own.
 """
 _CONFIG_MORE = """\
-    # What follows is as it is without these lines, or an example.
-    # remote_dir: ~/projects/{project}   # else a directory of mtr's own in ~/mtr, another for each checkout
-    # pre_cmd: source ~/.bashrc && conda activate torch   # runs there before each command
-    # python: conda:torch                # or just the environment of Python to run in
+    # All that follows is as it is without these lines, or an example.
+    # remote_dir: ~/projects/{project}    # else one of mtr's own, in ~/mtr
+    # pre_cmd: source ~/.bashrc && conda activate torch   # before each command
+    # python: conda:torch                 # or just the environment to run in
     # env:
     #   CUDA_VISIBLE_DEVICES: 0
 
-# defaults:                              # for every server
-#   exclude: ["*.ckpt", wandb/]          # stays here, besides what .gitignore leaves out
-#   include: [data/small.csv]            # goes there although .gitignore leaves it out
-#   download_dir: downloads              # where `mtr get` puts what it brings
+# defaults:                               # for every server
+#   exclude: ["*.ckpt", wandb/]           # stays here, besides .gitignore's
+#   include: [data/small.csv]             # goes there in spite of .gitignore
+#   download_dir: downloads               # where `mtr get` puts what it brings
 """
 _LOCAL_HEAD = """\
-# Yours alone, for this project: not in git, readable by nobody else. What stands here counts over config.yaml.
+# Yours alone, for this project: not in git, readable by nobody else. What
+# stands here counts over config.yaml.
 
 """
 

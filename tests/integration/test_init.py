@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pexpect
@@ -409,8 +410,6 @@ def test_from_a_clone_to_a_run(home: Home, fresh: Path) -> None:
     child = pexpect.spawn(
         "bash", ["--norc", "--noprofile"], cwd=str(home.dir / "p"), env={**home.environ, "PS1": "$ "}, timeout=30
     )
-    import sys
-
     child.sendline(f"alias mtr='{sys.executable} -m mtr'; clear")
     child.expect_exact("clear\r\n")
     for line, after in (
@@ -423,4 +422,6 @@ def test_from_a_clone_to_a_run(home: Home, fresh: Path) -> None:
         child.expect(after)
     child.sendline("exit")
     child.expect(pexpect.EOF)
-    assert subprocess.run(["git", "status", "--short"], cwd=home.dir / "p/mine", capture_output=True, check=True).stdout
+    child.close()
+    status = subprocess.run(["git", "status", "--short"], cwd=home.dir / "p/mine", capture_output=True, check=True)
+    assert status.stdout == b"?? .mtr/\n"

@@ -100,8 +100,8 @@ def test_what_goes_in_comes_out(answers: Answers):
         assert server == draft.server
         assert (server.name, server.hosts) == (answers.name, (answers.host,))
         for key in (*SHARED[1:], *PERSONAL):
-            found = getattr(server, key)
-            assert (str(found) if key == "key_filename" and found else found) == getattr(answers, key), key
+            given = getattr(answers, key)
+            assert getattr(server, key) == (Path(given) if key == "key_filename" and given else given), key
 
 
 def test_a_dry_run_shows_no_password(place: Workplace):
