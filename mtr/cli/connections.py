@@ -88,5 +88,5 @@ def servers(invocation: Invocation, directory: str | None, as_json: bool) -> int
             mark = "*" if row.is_default else " "
             click.echo(reveal_controls(f"{mark} {row.name:<{width}}  {row.state:<5}  {row.address}"))
     else:
-        Voice().say("no server is configured; any destination works: mtr -s user@host CMD")
+        Voice().say("no server is configured: mtr init; without that, any destination works: mtr -s user@host CMD")
     return 0

@@ -66,7 +66,11 @@ def init(invocation: Invocation, /, directory: str | None, **options: Any) -> in
         voice.say("nothing was written")
         return _STOPPED
     if options["dry_run"]:
-        click.echo(reveal_dry_run(draft.render()), nl=False)
+        text = reveal_dry_run(draft.render())
+        if options["as_json"]:
+            print_data("init", {**draft.to_json(), "would_write": text})
+        else:
+            click.echo(text, nl=False)
         return 0
     return _finish(draft, trial, voice, as_json=options["as_json"])
 
@@ -131,10 +135,10 @@ def _finish(draft: Draft, trial: Trial | None, voice: Voice, *, as_json: bool) -
     for path in written:
         voice.say(f"wrote {path.relative_to(root)}{_MEANING.get(path.name, '')}")
     if as_json:
-        data: dict[str, Any] = {"project": str(root), "server": draft.answers.name, "remote_dir": draft.remote_dir}
-        data |= {"files": [str(path) for path in written], "address": trial and trial.address}
-        data |= {"directory": trial and trial.directory, "command_s": trial and round(trial.command_s, 3)}
-        print_data("init", data)
+        found = (
+            {"address": trial.address, "directory": trial.directory, "command_s": trial.command_s} if trial else None
+        )
+        print_data("init", {**draft.to_json(), "files": [str(path) for path in written], "trial": found})
     elsewhere = "" if Path.cwd().is_relative_to(root) else f"-C {shlex.quote(str(root))} "
     voice.say(f"now try: mtr {elsewhere}hostname")
     return 0

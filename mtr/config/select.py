@@ -57,7 +57,7 @@ def _select_default(config: Config) -> Server:
     if config.default is None:
         if not config.servers:
             raise ServerNotFound(
-                "no server is configured", hint=f"{_ELSEWHERE}, or put your servers into .mtr/config.yaml"
+                "no server is configured", hint=f"mtr init sets this project up; without: {_ELSEWHERE}"
             )
         return next(iter(config.servers.values()))
     if config.default in config.servers:

@@ -47,6 +47,11 @@ class Draft:
     is_all_typed: bool
     claim: Claim | None
 
+    def to_json(self) -> dict[str, object]:
+        """Return what it comes to, without the files' content, as JSON takes it."""
+        root = str(self.site.project.root)
+        return {"project": root, "server": self.answers.name, "remote_dir": self.remote_dir}
+
     def render(self) -> str:
         """Return the files as a dry run shows them, without the password."""
         shown = {CONFIG: self.files[CONFIG], LOCAL: render_local(self.answers, masked=True) or b""}

@@ -311,9 +311,23 @@ def test_a_script_gives_everything(home: Home, fresh: Path) -> None:
     found = json.loads(done.stdout)
     assert (found["kind"], found["ok"]) == ("init", True)
     data = found["data"]
-    assert (data["server"], data["remote_dir"], data["directory"]) == ("gpu-1", f"~/{home.dir.name}/demo", "new")
+    assert (data["server"], data["remote_dir"], data["trial"]["directory"]) == (
+        "gpu-1",
+        f"~/{home.dir.name}/demo",
+        "new",
+    )
     assert data["files"] == [str(fresh / ".mtr" / name) for name in ("config.yaml", "local.yaml", ".gitignore")]
     assert home.run_mtr(["cat", "a.txt"], fresh).stdout == b"one\n"
+
+
+@pytest.mark.parametrize("user", ["dash", "zsh", "fish", "tcsh", "mksh"])
+def test_any_login_shell_there(home: Home, fresh: Path, user: str) -> None:
+    """The directory is tried whatever shell the account has."""
+    host = f"{user}@127.0.0.1:{home.server.port}"
+    done = home.run_mtr(["init", "--host", host, "--remote-dir", f"~/{home.dir.name}/it's {user}"], fresh)
+    assert done.returncode == 0, done.stderr
+    assert b"will be made there" in done.stderr
+    assert not (home.server.home_of(user) / home.dir.name).exists()
 
 
 def test_a_script_whose_server_fails_has_written_nothing(home: Home, fresh: Path) -> None:
@@ -341,6 +355,21 @@ def test_a_directory_that_cannot_be_made_is_told_before_anything_is_written(home
     assert [path.name for path in there.iterdir()] == ["theirs"]
 
 
+def test_many_hosts_are_cut_short(home: Home, fresh: Path) -> None:
+    """Twelve are listed; the others can be typed by name, and a number of theirs is none."""
+    names = [f"gpu-{number}" for number in range(30)]
+    home.write_ssh_config("".join(f"Host {name}\n  HostName 127.0.0.1\n  Port 1\n" for name in names))
+    child = home.spawn_mtr(["init", "--dry-run"], fresh)
+    child.expect(r"12  gpu-11\r\n +and 18 more, by name\r\n")
+    child.expect(r"\[1\]: ")
+    child.sendline("13")
+    child.expect("there is no number 13")
+    child.sendline("gpu-29")
+    status, said = finish(child)
+    assert status == 0
+    assert "host: gpu-29" in said
+
+
 def test_a_dry_run_prints_and_does_nothing(home: Home, fresh: Path) -> None:
     """The files as they would be, on stdout; no server is asked."""
     done = home.run_mtr(["init", "--host", f"dev@127.0.0.1:{free_port()}", "--dry-run"], fresh)
@@ -349,6 +378,8 @@ def test_a_dry_run_prints_and_does_nothing(home: Home, fresh: Path) -> None:
     assert "/.mtr/config.yaml (0644)\n" in text
     assert "/.mtr/local.yaml (0600)\n" in text
     assert "    user: dev\n" in text
+    done = home.run_mtr(["init", "--host", "gpu.lan", "--dry-run", "--json"], fresh)
+    assert "host: gpu.lan" in json.loads(done.stdout)["data"]["would_write"]
 
 
 def test_what_is_configured_stays(home: Home, project: Path) -> None:
