@@ -101,18 +101,10 @@ def resolve_endpoint(
         ConfigError: ssh refuses its configuration; its words name the file and the line.
     """
     from mtr.config.openssh import read_ssh_config_files
-    from mtr.process.piped import run_piped
 
     config = ensure_config(environ)
     explicit = options.build_explicit(server)
-    asked = run_piped(options.build_query_argv(client, config, explicit, destination), env=environ, timeout_s=30)
-    if asked.status != 0:
-        raise ConfigError(
-            f"ssh refuses the options for {server.name}",
-            detail=asked.stderr.decode(errors="replace").replace("\r", ""),
-            hint=f"ssh -G {destination}",
-        )
-    answer = asked.stdout.decode(errors="surrogateescape")
+    answer = ask_ssh(server, destination, client, environ)
     query = options.parse_query(answer)
     files = [file.data for file in read_ssh_config_files(environ)]
     return Endpoint(
@@ -131,6 +123,21 @@ def resolve_endpoint(
         known_hosts=_parse_known_hosts(query, environ),
         has_jump=any(query.get(name, ["none"]) != ["none"] for name in ("proxyjump", "proxycommand")),
     )
+
+
+def ask_ssh(server: Server, destination: str, client: options.SshClient, environ: Mapping[str, str]) -> str:
+    """Return what ``ssh -G`` says of ``destination`` with the options of ``server``; raises as above."""
+    from mtr.process.piped import run_piped
+
+    argv = options.build_query_argv(client, ensure_config(environ), options.build_explicit(server), destination)
+    asked = run_piped(argv, env=environ, timeout_s=30)
+    if asked.status != 0:
+        raise ConfigError(
+            f"ssh refuses the options for {server.name}",
+            detail=asked.stderr.decode(errors="replace").replace("\r", ""),
+            hint=f"ssh -G {destination}",
+        )
+    return asked.stdout.decode(errors="surrogateescape")
 
 
 def _render_address(query: Mapping[str, Sequence[str]]) -> str:

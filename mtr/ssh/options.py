@@ -132,9 +132,11 @@ def build_master_argv(
     return [client.path, "-F", config, *background, *_as_flags(forced), *explicit, "--", destination]
 
 
-def build_diagnosis_argv(client: SshClient, config: str, explicit: Sequence[str], destination: str) -> list[str]:
+def build_diagnosis_argv(
+    client: SshClient, config: str, explicit: Sequence[str], destination: str, *, log_level: str = "INFO"
+) -> list[str]:
     """Return the argv of an ssh that logs in by itself, asks nobody, says what goes wrong, and runs nothing."""
-    forced = ["ControlMaster=no", "ControlPath=none", "BatchMode=yes", "RemoteCommand=none", "LogLevel=INFO"]
+    forced = ["ControlMaster=no", "ControlPath=none", "BatchMode=yes", "RemoteCommand=none", f"LogLevel={log_level}"]
     alone = ["-T", "-x", "-a", *_as_flags([*forced, "ClearAllForwardings=yes", "PermitLocalCommand=no"])]
     return [client.path, "-F", config, *alone, *explicit, "--", destination, "true"]
 

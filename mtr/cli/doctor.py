@@ -1,0 +1,164 @@
+"""``mtr doctor``: all that mtr needs, tried, and what to do about what is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import click
+
+from mtr.cli.app import choose, is_interactive, take
+from mtr.cli.envelope import print_data
+from mtr.errors import UsageError, reveal_controls
+from mtr.voice import Voice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mtr.command_line import Invocation
+    from mtr.doctor.check import Check
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black"}
+_WIDTH = 12
+
+
+@click.command()
+@take("server", "directory")
+@click.argument("name", required=False)
+@click.option("--all", "everything", is_flag=True, help="Try every server of the configuration, side by side.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def doctor(
+    invocation: Invocation,
+    server: str | None,
+    directory: str | None,
+    name: str | None,
+    *,
+    everything: bool,
+    as_json: bool,
+) -> int:
+    r"""Try all that mtr needs, here and on the server, and say what is missing.
+
+    Every check is the real thing: programs are run, a connection is opened as for a run, commands run over it. Below
+    each fault stands the command that mends it. NAME is the same as -s NAME; a project is not needed.
+
+    \b
+    Examples:
+      mtr doctor                      this machine, and the server that a run would take
+      mtr doctor dev@10.0.0.7         any server
+      mtr doctor --all --json         every server of the configuration, for a script
+
+    Nothing is changed, here or there. The connection stays open as after `mtr up`, and as there the key of a new
+    host is stored and shown. A login may ask on a terminal, but never with --all. The status is 1 when something
+    fails; warnings leave 0.
+    """
+    from mtr.doctor.examine import examine
+
+    requested = name or choose(server, invocation, "server")
+    if everything and requested:
+        raise UsageError("--all takes no server beside it", hint="mtr doctor --all")
+    waiting = _Waiting()
+    checks = examine(
+        choose(directory, invocation, "directory"),
+        requested,
+        os.environ,
+        Voice(),
+        everything=everything,
+        may_prompt=is_interactive() and not as_json,
+        waits=waiting.show,
+    )
+    with closing(checks):
+        found = _print_json(checks) if as_json else _print_list(checks, waiting)
+    return 1 if found["fail"] else 0
+
+
+def _print_json(checks: Iterable[Check]) -> Counter[str]:
+    found = [*checks]
+    print_data("doctor", [check.to_json() for check in found])
+    return Counter(check.state for check in found)
+
+
+def _print_list(checks: Iterable[Check], waiting: _Waiting) -> Counter[str]:
+    """Print each check as it comes, below its place; what was not tried for one reason shares a line."""
+    counts: Counter[str] = Counter()
+    title = ""
+    skipped: list[Check] = []
+    for check in checks:
+        waiting.clear()
+        counts[check.state] += 1
+        if skipped and (check.state, check.found, check.title) != (
+            skipped[0].state,
+            skipped[0].found,
+            skipped[0].title,
+        ):
+            _print_skipped(skipped)
+            skipped = []
+        if check.title != title:
+            click.echo(("\n" if title else "") + click.style(reveal_controls(check.title), bold=_has_colours()))
+            title = check.title
+        if check.state == "skip":
+            skipped.append(check)
+        else:
+            _print_check(check.state, check.id, check.found, check.remedy)
+    if skipped:
+        _print_skipped(skipped)
+    click.echo(f"\n{_render_summary(counts)}")
+    return counts
+
+
+def _print_skipped(checks: list[Check]) -> None:
+    ids = ", ".join(check.id for check in checks)
+    _print_check("skip", "", f"{checks[0].found}: {ids}", "")
+
+
+def _print_check(state: str, id: str, found: str, remedy: str) -> None:  # noqa: A002
+    """Print the mark, the name, what was found, further words below it, and the remedy last."""
+    mark = click.style(f"{state:<4}", fg=_COLOURS[state]) if _has_colours() else f"{state:<4}"
+    first, *more = [reveal_controls(line) for line in found.splitlines()] or [""]
+    indent = " " * (_WIDTH + 9)
+    click.echo(f"  {mark}  {id:<{_WIDTH}} {first}".rstrip() if id else f"  {mark}  {first}")
+    for line in more:
+        click.echo(f"{indent}{line}")
+    if remedy:
+        click.echo(f"{indent}try: {reveal_controls(remedy)}")
+
+
+def _render_summary(counts: Counter[str]) -> str:
+    warnings = f"{counts['warn']} warning{'' if counts['warn'] == 1 else 's'}"
+    rest = f", {counts['skip']} not tried" if counts["skip"] else ""
+    if counts["fail"]:
+        return f"{counts['fail']} of {counts.total()} checks failed, {warnings}{rest}"
+    return f"nothing failed: {counts['ok']} ok, {warnings}{rest}"
+
+
+def _has_colours() -> bool:
+    """Tell whether colours may be used: a terminal that knows them, and nobody who has said no (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+class _Waiting:
+    """Shows on a terminal what is waited for, where the finding will stand.
+
+    The cursor goes back to the start of the line, so that what a login asks, or mtr says, is written over it.
+    """
+
+    def __init__(self) -> None:
+        self._is_shown = False
+        self._is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+    def show(self, place: str, id: str) -> None:  # noqa: A002
+        """Show that ``id`` is being looked at."""
+        if self._is_terminal and id:
+            sys.stdout.write(f"\r\x1b[K  ...   {id} ({reveal_controls(place)})\r")
+            sys.stdout.flush()
+            self._is_shown = True
+
+    def clear(self) -> None:
+        """Take away what is shown."""
+        if self._is_shown:
+            sys.stdout.write("\r\x1b[K")
+            sys.stdout.flush()
+            self._is_shown = False
