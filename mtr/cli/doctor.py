@@ -40,7 +40,7 @@ def doctor(
     everything: bool,
     as_json: bool,
 ) -> int:
-    r"""Try all that mtr needs, here and on the server, and say what is missing.
+    """Try all that mtr needs, here and on the server, and say what is missing.
 
     Every check is the real thing: programs are run, a connection is opened as for a run, commands run over it. Below
     each fault stands the command that mends it. NAME is the same as -s NAME; a project is not needed.
@@ -54,7 +54,7 @@ def doctor(
     Nothing is changed, here or there. The connection stays open as after `mtr up`, and as there the key of a new
     host is stored and shown. A login may ask on a terminal, but never with --all. The status is 1 when something
     fails; warnings leave 0.
-    """
+    """  # noqa: D301  click keeps the lines of a paragraph that begins so
     from mtr.doctor.examine import examine
 
     requested = name or choose(server, invocation, "server")

@@ -244,10 +244,16 @@ class Examination:
         return ok(f"{method}{found.took_s:.2f} s with one command")
 
     def _check_sftp(self) -> Finding:
-        from mtr.ssh.sftp import Sftp
+        from mtr.ssh.sftp import SftpLost, open_sftp
 
-        with Sftp(self._connected.hold("sftp", subsystem=True), self._connected.label):
-            return ok("answers")
+        try:
+            with open_sftp(self._connected):
+                return ok("answers")
+        except SftpLost as error:
+            line = "Subsystem sftp internal-sftp"
+            is_silent = not any(self._printed)
+            remedy = render_sshd_line(self.server.name, line, is_root=self._facts.is_root) if is_silent else error.hint
+            return fail(f"{error.message}, which `mtr get` needs\n{error.detail}", remedy)
 
     def _check_sessions(self) -> Finding:
         count = count_sessions(self._connected)
