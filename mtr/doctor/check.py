@@ -71,18 +71,18 @@ class Skipped(Exception):
 class Ward:
     """Makes the checks of one place in turn, and hands each to ``emit``.
 
-    ``starts`` is told the id of a check before it begins, and how long it may take at most; None for as long as a
-    person takes.
+    ``starts`` is told of a check before it begins: its id, how long it may take at most (None for as long as a person
+    takes), and what to type where it takes longer.
     """
 
     def __init__(
-        self, place: str, emit: Callable[[Check], None], starts: Callable[[str, float | None], None] | None = None
+        self, place: str, emit: Callable[[Check], None], starts: Callable[[str, float | None, str], None] | None = None
     ) -> None:
         self.place = place
         self.title = place
         self.found: dict[str, Finding] = {}
         self._emit = emit
-        self._starts = starts or (lambda _id, _limit_s: None)
+        self._starts = starts or (lambda _id, _limit_s, _remedy: None)
 
     def make(self, id: str, look: Callable[[], Finding], *, limit_s: float | None = 20.0, needs: str = "") -> None:  # noqa: A002
         """Make the check ``id``, unless what it ``needs`` has failed; an error of mtr's is a finding as well."""
@@ -91,7 +91,7 @@ class Ward:
             blocker = self.found[needs]
             self._keep(id, blocker if blocker.state == SKIP else Finding(SKIP, f"not tried: needs {needs}"), 0.0)
             return
-        self._starts(id, limit_s)
+        self.announce(id, limit_s)
         started_s = time.monotonic()
         try:
             finding = look()
@@ -103,6 +103,10 @@ class Ward:
             name = f"{error.filename}: " if error.filename else ""
             finding = fail(f"{name}{error.strerror or error}", f"ls -ld {error.filename}" if error.filename else "")
         self._keep(id, finding, time.monotonic() - started_s)
+
+    def announce(self, id: str, limit_s: float | None, remedy: str = "") -> None:  # noqa: A002
+        """Tell that the check ``id`` begins, and what to type if it has not ended after ``limit_s``."""
+        self._starts(id, limit_s, remedy)
 
     def _keep(self, id: str, finding: Finding, took_s: float) -> None:  # noqa: A002
         self.found[id] = finding

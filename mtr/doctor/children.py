@@ -1,8 +1,8 @@
 """Checks in processes of their own: side by side, ended when one takes too long, and on Ctrl-C.
 
 A process is forked for each place, since a thread that hangs in a login could not be ended, and what it had started
-would stay. What it finds comes back through a pipe, as JSON, a line each: ``{"starts": ID, "limit_s": S}`` before a
-check, then ``{"check": {…}}``. The terminal stays the process's own, so a login can ask.
+would stay. What it finds comes back through a pipe, as JSON, a line each: ``{"starts": ID, "limit_s": S, "remedy": …}``
+before a check, then ``{"check": {…}}``. The terminal stays the process's own, so a login can ask.
 
 Where the system cannot fork, the checks are made in this process, one place after the other.
 """
@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import signal
 import time
 from dataclasses import asdict
@@ -39,6 +40,7 @@ class Child:
         self._checks: list[Check] = []
         self._buffer = b""
         self._limit_s: float | None = None
+        self._remedy = ""
         self._deadline_s: float | None = None
         self.pipe, writing = os.pipe()
         self._pid = os.fork()
@@ -73,13 +75,14 @@ class Child:
             self._checks.append(check)
             return
         self.doing, limit_s = message["starts"], message["limit_s"]
-        self._limit_s = limit_s
+        self._limit_s, self._remedy = limit_s, message["remedy"]
         self._deadline_s = None if limit_s is None else time.monotonic() + limit_s
 
     def give_up(self) -> None:
         """End an examination whose check under way takes too long, and say so."""
         words = f"no end within {self._limit_s:g} s; nothing more was tried"
-        remedy = f"mtr down {self.place}; mtr -v -s {self.place} --no-sync true"
+        name = shlex.quote(self.place)
+        remedy = self._remedy or f"mtr down {name}; mtr -v -s {name} --no-sync true"
         self._checks.append(Check(self.doing, self.place, FAIL, words, remedy, title=self._title))
         self.end()
 
@@ -114,7 +117,7 @@ def _examine(place: str, examine: Callable[[Ward], None], send: Callable[[dict[s
     ward = Ward(
         place,
         lambda check: send({"check": asdict(check)}),
-        lambda name, limit_s: send({"starts": name, "limit_s": limit_s}),
+        lambda name, limit_s, remedy: send({"starts": name, "limit_s": limit_s, "remedy": remedy}),
     )
     try:
         examine(ward)

@@ -8,7 +8,7 @@ import socket
 import tempfile
 from typing import TYPE_CHECKING
 
-from mtr.doctor.check import Finding, fail, ok, warn
+from mtr.doctor.check import Finding, Skipped, fail, ok, warn
 from mtr.state import (
     MAX_SOCKET_PATH_BYTES,
     SOCKET_NAME_BYTES,
@@ -29,6 +29,8 @@ LEAST_INODES = 100
 
 def check_runtime_dir(environ: Mapping[str, str]) -> Finding:
     """Return whether sockets of masters can stand in the runtime directory: one is made there, and goes."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise Skipped  # Where no connection can be shared there is none.
     path = ensure_runtime_dir(environ)
     name = f"{path}/doctor.{os.urandom(4).hex()}"
     try:
@@ -73,6 +75,8 @@ def check_state_dir(environ: Mapping[str, str]) -> Finding:
 
 def check_disk(environ: Mapping[str, str]) -> Finding:
     """Return how much space those directories have left."""
+    if not hasattr(os, "statvfs") or not hasattr(socket, "AF_UNIX"):
+        raise Skipped
     places = dict.fromkeys((ensure_state_dir(environ), ensure_runtime_dir(environ)))
     return min(
         (_check_space(place) for place in places), key=lambda finding: ("fail", "warn", "ok").index(finding.state)

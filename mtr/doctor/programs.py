@@ -67,7 +67,7 @@ def check_ssh(environ: Mapping[str, str], servers: Iterable[Server]) -> Finding:
     from mtr.ssh.endpoint import load_client
 
     servers = [*servers]
-    install = render_install_here("ssh", environ.get("PATH"), is_root=os.getuid() == 0)
+    install = render_install_here("ssh", environ.get("PATH"))
     try:
         client = load_client(environ)
     except MissingProgram as error:
@@ -120,7 +120,7 @@ def check_rsync(environ: Mapping[str, str]) -> Finding:
     """Return whether this rsync takes the options that mtr gives it: each is tried."""
     from mtr.sync.rsync import Features, probe_features
 
-    install = render_install_here("rsync", environ.get("PATH"), is_root=os.getuid() == 0)
+    install = render_install_here("rsync", environ.get("PATH"))
     path = shutil.which("rsync", path=environ.get("PATH"))
     if path is None:
         return warn("not installed: large files go as one stream, which does not resume after a cut", install)
@@ -137,7 +137,7 @@ def check_git(environ: Mapping[str, str]) -> Finding:
     """Return whether git is here, which decides what is synced."""
     path = shutil.which("git", path=environ.get("PATH"))
     if path is None:
-        install = render_install_here("git", environ.get("PATH"), is_root=os.getuid() == 0)
+        install = render_install_here("git", environ.get("PATH"))
         return warn("not installed: mtr reads .gitignore files by itself", install)
     found = run_piped([path, "--version"], env=environ, timeout_s=PROGRAM_TIMEOUT_S)
     if found.status != 0:
@@ -156,5 +156,5 @@ def check_sshpass(environ: Mapping[str, str], servers: Iterable[Server]) -> Find
         raise Skipped
     if found := shutil.which("sshpass", path=path):
         return ok(found)
-    install = render_install_here("sshpass", path, is_root=os.getuid() == 0)
+    install = render_install_here("sshpass", path)
     return warn(f"not installed: the password of {asking[0]} is typed at ssh's prompt by mtr itself", install)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 
@@ -40,8 +41,9 @@ def render_install(program: str, installer: str, *, is_root: bool = False) -> st
     return f"{sudo}{_INSTALL[installer]} {package or _OTHERWISE.get(program, program)}"
 
 
-def render_install_here(program: str, path: str | None, *, is_root: bool) -> str:
+def render_install_here(program: str, path: str | None) -> str:
     """Return the command that brings ``program`` to this machine, by the installer that is in ``path``."""
+    is_root = getattr(os, "geteuid", lambda: 1)() == 0
     installer = next((name for name in _INSTALL if shutil.which(name, path=path)), "")
     return render_install(program, installer, is_root=is_root) if installer else f"install {program}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import socket
-import statistics
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 SESSION_S = 10.0
 """For what takes a moment; where an rc file waits for something, longer makes no difference."""
 
-LOGIN_S = 30.0
+LOGIN_S = 20.0
 LOGIN_MORE_S = 15.0
 """For the login, and for each address that may be tried: ConnectTimeout is 10 s unless the user has set another."""
+
+NEW_LOGIN_S = 15.0
 
 FEW_SESSIONS = 4
 """A run takes one, a sync beside it another, and so does an interrupt; the rest is for runs at the same time."""
@@ -69,23 +71,23 @@ class Examination:
         self._facts = ServerFacts()
         self._asked_s = (0.0, 0.0)
         self._printed = (b"", b"")
+        self._new_login: Finding | None = None
+        self._logging_in: threading.Thread | None = None
 
     # -- the order
 
     def run(self, ward: Ward) -> None:
         """Make all checks."""
-        login_s = None if self._may_prompt else LOGIN_S + LOGIN_MORE_S * max(1, len(self.server.hosts))
         ward.make("ssh-config", lambda: self._resolve(ward))
         ward.make("keys", self._check_keys, needs="ssh-config")
         ward.make("name", self._check_name, needs="ssh-config", limit_s=45.0)
-        ward.make("port", self._check_port, needs="name", limit_s=login_s)
+        ward.make("port", lambda: self._check_port(ward), needs="name")
         ward.make("login", self._check_login, needs="port")
         if self._connection is not None and self._connection.facts.system:
             ward.make("system", self._name_windows)
             return
         ward.make("session", self._check_session, needs="login")
         ward.make("output", self._check_output, needs="session")
-        ward.make("new-login", self._check_new_login, needs="login", limit_s=25.0)
         ward.make("system", self._ask, needs="session")
         told = Told(self.server.name, self._remote_dir, self._facts, *self._asked_s)
         for name, look in told.list_checks():
@@ -95,17 +97,20 @@ class Examination:
         ward.make("pre_cmd", self._check_pre_cmd, needs="run", limit_s=75.0)
         # Last: its session ends a moment after it is let go of, and would count among those that are open.
         ward.make("sftp", self._check_sftp, needs="session")
+        ward.make("new-login", self._check_new_login, needs="login")
 
     # -- the way there
 
     def _resolve(self, ward: Ward) -> Finding:
-        from mtr.ssh.connection import explain_fallback, list_candidates
+        from mtr.ssh.connection import can_share, explain_fallback, list_candidates
 
+        if (why := explain_fallback(self.server, self._environ)) and not can_share():
+            return ok(f"read by mtr: {why}, and each run logs in by itself")
         self._candidates = list_candidates(
             self.server, self._environ, may_prompt=self._may_prompt, says=self._voice.say
         )
         ward.title = self._candidates[0].endpoint.label
-        if why := explain_fallback(self.server, self._environ):
+        if why:
             return ok(f"read by mtr: {why}")
         found = [danger for sessions in self._candidates for danger in self._list_dangers(sessions.endpoint)]
         if found:
@@ -121,16 +126,18 @@ class Examination:
         return list_dangers(parse_query(answer))
 
     def _check_keys(self) -> Finding:
-        if not self._candidates[0].endpoint.client.path:
+        if not self._candidates or not self._candidates[0].endpoint.client.path:
             raise Skipped
         paths = dict.fromkeys(path for sessions in self._candidates for path in sessions.endpoint.key_files)
         return check_key_files(paths, self._environ)
 
     def _check_name(self) -> Finding:
         """Look the name up as ssh does; what lies behind a jump host is looked up there."""
+        if not self._candidates:
+            raise Skipped
         findings = [self._look_up(sessions.endpoint) for sessions in self._candidates]
         bad = [finding for finding in findings if finding.state == FAIL]
-        if len(bad) == len(findings):
+        if len(bad) == len(findings) and not self._is_open():
             return bad[0]
         return warn(bad[0].found, bad[0].remedy) if bad else findings[0]
 
@@ -147,12 +154,19 @@ class Examination:
         addresses = ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
         return ok(addresses if addresses == host else f"{host} is {addresses}")
 
-    def _check_port(self) -> Finding:
-        """Connect and log in, as a run does; tell what of that is the way there."""
-        from mtr.ssh.connection import connect
+    def _is_open(self) -> bool:
+        """Tell whether a connection stands already, which needs no name any more."""
         from mtr.ssh.master import find_master
 
-        was_open = any(find_master(sessions.socket) is not None for sessions in self._candidates)
+        return any(find_master(sessions.socket) is not None for sessions in self._candidates)
+
+    def _check_port(self, ward: Ward) -> Finding:
+        """Connect and log in, as a run does; tell what of that is the way there."""
+        from mtr.ssh.connection import connect
+
+        was_open = self._is_open()
+        limit_s = None if self._may_prompt else LOGIN_S + LOGIN_MORE_S * max(1, len(self.server.hosts))
+        ward.announce("login", limit_s, self._render_ssh())
         started_s = time.monotonic()
         try:
             connection = connect(self.server, self._environ, may_prompt=self._may_prompt, says=self._voice.say)
@@ -166,6 +180,7 @@ class Examination:
         self._connection = connection
         how = "was open already" if was_open else f"{self._name_method()}, in {took_s:.2f} s"
         self._login = ok(f"{connection.facts.address}, {how}")
+        self._begin_new_login(connection)
         return ok(f"{connection.facts.address.rpartition('@')[2]} answers")
 
     def _name_method(self) -> str:
@@ -193,9 +208,9 @@ class Examination:
     # -- sessions
 
     def _check_session(self) -> Finding:
-        """Run ``true`` over the open connection, as often as a median needs."""
-        times, self._printed = [], (b"", b"")
-        for _ in range(3):
+        """Run ``true`` over the open connection, twice: the first may find it cold."""
+        times = []
+        for _ in range(2):
             started_s = time.monotonic()
             found = self._connected.run_captured("true", timeout_s=SESSION_S)
             times.append(time.monotonic() - started_s)
@@ -204,7 +219,7 @@ class Examination:
                 words = (found.stdout + found.stderr).decode(errors="replace")[:400]
                 remedy = render_there(self.server.name, "echo $SHELL")
                 return fail(f"`true` ended with status {found.status} there\n{words}".rstrip(), remedy)
-        return ok(f"`true` takes {statistics.median(times) * 1000:.0f} ms over the open connection")
+        return ok(f"`true` takes {min(times) * 1000:.0f} ms over the open connection")
 
     def _check_output(self) -> Finding:
         """See that a command that prints nothing prints nothing: what rc files print, rsync takes for its answer."""
@@ -224,24 +239,42 @@ class Examination:
         file = _RC_FILES.get(shell, ".profile")
         return f"{render_there(self.server.name, f'vi {file}')}   # put `[ -t 1 ] &&` in front of what prints"
 
-    def _check_new_login(self) -> Finding:
+    def _begin_new_login(self, connection: BaseConnection) -> None:
         """Log in once more, beside the connection: what a run has to do when that has gone."""
         from mtr.ssh.anew import log_in_anew
         from mtr.ssh.options import has_password
 
-        connection = self._connected
         if not connection.facts.ssh or has_password(self.server):
-            raise Skipped
+            return  # Nobody answers what it asks.
         endpoint = next(s.endpoint for s in self._candidates if s.endpoint.address == connection.facts.address)
-        try:
-            found = log_in_anew(endpoint, self._environ, 15.0)
-        except MtrError as error:
-            words = (
-                f"asking nobody, it does not work once the open connection has gone\n{error.detail or error.message}"
-            )
-            return warn(words.rstrip("\n"), f"mtr up {shlex.quote(self.server.name)}")
-        method = f"by {found.method}, " if found.method else ""
-        return ok(f"{method}{found.took_s:.2f} s with one command")
+
+        def log_in() -> None:
+            try:
+                found = log_in_anew(endpoint, self._environ, connection.facts.binder, NEW_LOGIN_S)
+            except MtrError as error:
+                words = "asking nobody, it does not work once the open connection has gone"
+                detail = (error.detail or error.message).strip("\n")
+                self._new_login = warn(f"{words}\n{detail}", f"mtr up {shlex.quote(self.server.name)}")
+                return
+            method = f"by {found.method}, " if found.method else ""
+            self._new_login = ok(f"{method}{found.took_s:.2f} s with one command")
+
+        self._logging_in = threading.Thread(target=log_in, daemon=True)
+        self._logging_in.start()
+
+    def _check_new_login(self) -> Finding:
+        if self._logging_in is not None:
+            self._logging_in.join()
+        if self._new_login is None:
+            raise Skipped
+        return self._new_login
+
+    def _render_ssh(self) -> str:
+        """Return the ssh to type where a login does not end; "" where there is none."""
+        from mtr.ssh.diagnosis import render_ssh
+
+        endpoint = self._candidates[0].endpoint if self._candidates else None
+        return render_ssh(endpoint, "-v") if endpoint and endpoint.client.path else ""
 
     def _check_sftp(self) -> Finding:
         from mtr.ssh.sftp import SftpLost, open_sftp
@@ -256,6 +289,8 @@ class Examination:
             return fail(f"{error.message}, which `mtr get` needs\n{error.detail}", remedy)
 
     def _check_sessions(self) -> Finding:
+        if not self._connected.facts.socket:
+            raise Skipped  # Each run has a login of its own.
         count = count_sessions(self._connected)
         if count < FEW_SESSIONS:
             line = f"MaxSessions {TRIES}"

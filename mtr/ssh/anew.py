@@ -13,7 +13,7 @@ from mtr.ssh import options
 from mtr.ssh.diagnosis import build_connect_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mtr.ssh.endpoint import Endpoint
 
@@ -26,8 +26,8 @@ class Login:
     method: str
 
 
-def log_in_anew(endpoint: Endpoint, environ: Mapping[str, str], timeout_s: float) -> Login:
-    """Log in to ``endpoint``, asking nobody, run ``true`` and log out.
+def log_in_anew(endpoint: Endpoint, environ: Mapping[str, str], binder: Sequence[str], timeout_s: float) -> Login:
+    """Log in to ``endpoint``, asking nobody, run ``true`` and log out; ``binder`` is as in ``Facts``.
 
     Raises:
         ConnectError: it did not work; the detail holds ssh's words.
@@ -37,7 +37,7 @@ def log_in_anew(endpoint: Endpoint, environ: Mapping[str, str], timeout_s: float
     )
     started_s = time.monotonic()
     try:
-        found = run_piped(argv, env=environ, timeout_s=timeout_s)
+        found = run_piped([*binder, *argv], env=environ, timeout_s=timeout_s)
     except ProgramTimeout as error:
         raise ConnectionTimeout(f"a new login to {endpoint.label} did not end within {timeout_s:g} s") from error
     words = found.stderr.decode(errors="replace")

@@ -97,9 +97,9 @@ def describe_lack() -> str:
 
 
 def _accepts(options: tuple[str, ...]) -> bool:
-    from mtr.process.captured import run_captured
+    from mtr.process.piped import run_piped
 
-    return run_captured(["rsync", *options, "--version"], env=build_environment()).status == 0
+    return run_piped(["rsync", *options, "--version"], env=build_environment()).status == 0
 
 
 def build_rsync_argv(

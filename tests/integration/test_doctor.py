@@ -584,3 +584,16 @@ def test_an_interrupt_ends_all(home: Home, project: Path) -> None:
         assert running.wait(20) == 128 + signal.SIGINT
         wait_until(lambda: not any(map(is_alive, family)), "the end of what doctor has started")
         running.communicate()
+
+
+def test_a_name_that_is_gone_under_an_open_connection(home: Home, project: Path) -> None:
+    """Names are no longer looked up, the connection stands: runs work, and doctor says both."""
+    home.configure(project, host="box.test")
+    home.known_hosts.write_text(home.known_hosts.read_text().replace("127.0.0.1", "box.test"))
+    hosts = home.dir / "hosts"
+    hosts.write_text("127.0.0.1 box.test\n")
+    wrapped = {"LD_PRELOAD": "libnss_wrapper.so", "NSS_WRAPPER_HOSTS": str(hosts)}
+    expect(diagnose(home, project, **wrapped), "lab", "name", "ok", "box.test is 127.0.0.1", "")
+    found = diagnose(home, project)
+    expect(found, "lab", "name", "warn", "box.test does not resolve", "getent hosts box.test")
+    expect(found, "lab", "run", "ok", "leaves 7", "")

@@ -71,3 +71,13 @@ def test_every_module_that_it_needs_can_be_loaded(home: Home, project: Path) -> 
     for words in (["--help"], ["--version"], ["--dry-run", "true"], ["why", "a.txt"], ["sync", "--dry-run"]):
         done = run(home, project, *words)
         assert (done.returncode, b"Traceback" in done.stderr) == (0, False), (words, done.stderr)
+
+
+def test_doctor_examines_such_a_system(home: Home) -> None:
+    """One place after the other, in one process; what has no meaning there is left out."""
+    project = home.make_project("without", client="paramiko")
+    done = run(home, project, "doctor")
+    words = done.stdout.decode()
+    assert (done.returncode, "nothing failed" in words) == (0, True), words + done.stderr.decode()
+    assert "`true` leaves 0, `exit 7` leaves 7" in words
+    assert "runtime-dir" not in words

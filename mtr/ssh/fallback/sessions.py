@@ -137,6 +137,7 @@ def build_endpoint(server: Server, destination: str, place: Place) -> Endpoint:
         explicit=(),
         session_options=(),
         send_env=place.send_env,
+        has_jump=bool(place.jumps),
         known_name=place.known_name,
         known_hosts=(*place.known_hosts, *place.global_known_hosts),
     )
