@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -86,9 +88,11 @@ def _print_list(checks: Iterable[Check], waiting: _Waiting) -> Counter[str]:
     counts: Counter[str] = Counter()
     title = ""
     skipped: list[Check] = []
+    failed: list[Check] = []
     for check in checks:
         waiting.clear()
         counts[check.state] += 1
+        failed += [check] if check.state == "fail" else []
         if skipped and (check.state, check.found, check.title) != (
             skipped[0].state,
             skipped[0].found,
@@ -105,7 +109,7 @@ def _print_list(checks: Iterable[Check], waiting: _Waiting) -> Counter[str]:
             _print_check(check.state, check.id, check.found, check.remedy)
     if skipped:
         _print_skipped(skipped)
-    click.echo(f"\n{_render_summary(counts)}")
+    click.echo(f"\n{_render_summary(counts, failed)}")
     return counts
 
 
@@ -119,18 +123,40 @@ def _print_check(state: str, id: str, found: str, remedy: str) -> None:  # noqa:
     mark = click.style(f"{state:<4}", fg=_COLOURS[state]) if _has_colours() else f"{state:<4}"
     first, *more = [reveal_controls(line) for line in found.splitlines()] or [""]
     indent = " " * (_WIDTH + 9)
-    click.echo(f"  {mark}  {id:<{_WIDTH}} {first}".rstrip() if id else f"  {mark}  {first}")
+    start = f"{id:<{_WIDTH}} {first}" if id else first
+    for number, line in enumerate(_wrap(start, len(indent) if id else 8, first=8)):
+        click.echo(f"  {mark}  {line}".rstrip() if number == 0 else line)
     for line in more:
         click.echo(f"{indent}{line}")
     if remedy:
+        # In one line, however long: it is there to be copied.
         click.echo(f"{indent}try: {reveal_controls(remedy)}")
 
 
-def _render_summary(counts: Counter[str]) -> str:
+def _wrap(text: str, indent: int, *, first: int) -> list[str]:
+    """Return ``text`` in lines that fit on the terminal, further ones ``indent``ed; elsewhere as it is."""
+    if not sys.stdout.isatty():
+        return [text]
+    width = max(60, shutil.get_terminal_size().columns)
+    wrapped = textwrap.wrap(
+        " " * first + text,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
+    return [wrapped[0][first:], *wrapped[1:]] if wrapped else [text]
+
+
+def _render_summary(counts: Counter[str], failed: list[Check]) -> str:
+    """Return how it went in one line, with what failed by name: it may have scrolled away."""
     warnings = f"{counts['warn']} warning{'' if counts['warn'] == 1 else 's'}"
     rest = f", {counts['skip']} not tried" if counts["skip"] else ""
-    if counts["fail"]:
-        return f"{counts['fail']} of {counts.total()} checks failed, {warnings}{rest}"
+    if failed:
+        tried = counts.total() - counts["skip"]
+        names = ", ".join(f"{check.id} ({check.place})" for check in failed)
+        return reveal_controls(f"{len(failed)} of {tried} checks failed: {names}; {warnings}{rest}")
     return f"nothing failed: {counts['ok']} ok, {warnings}{rest}"
 
 
@@ -146,19 +172,20 @@ class _Waiting:
     """
 
     def __init__(self) -> None:
-        self._is_shown = False
+        self._shown = ""
         self._is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
     def show(self, place: str, id: str) -> None:  # noqa: A002
         """Show that ``id`` is being looked at."""
-        if self._is_terminal and id:
-            sys.stdout.write(f"\r\x1b[K  ...   {id} ({reveal_controls(place)})\r")
+        text = f"  ...   {id} ({reveal_controls(place)})"
+        if self._is_terminal and id and text != self._shown:
+            sys.stdout.write(f"\r\x1b[K{text}\r")
             sys.stdout.flush()
-            self._is_shown = True
+            self._shown = text
 
     def clear(self) -> None:
         """Take away what is shown."""
-        if self._is_shown:
+        if self._shown:
             sys.stdout.write("\r\x1b[K")
             sys.stdout.flush()
-            self._is_shown = False
+            self._shown = ""

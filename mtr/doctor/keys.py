@@ -38,8 +38,8 @@ def check_agent(environ: Mapping[str, str]) -> Finding:
     words = f"{count} key{'' if count == 1 else 's'}, {socket}"
     if count >= MANY_KEYS:
         return warn(
-            f"{words}: servers cut a login off after about {MANY_KEYS} keys",
-            "name the one key of each server with `key_filename`: ${EDITOR:-vi} ~/.config/mtr/config.yaml",
+            f"{words}: servers cut a login off after about {MANY_KEYS}; name each server's own with `key_filename`",
+            "${EDITOR:-vi} ~/.config/mtr/config.yaml",
         )
     return ok(words)
 

@@ -54,9 +54,10 @@ def render_there(server: str, text: str) -> str:
 
 
 def render_sshd_line(server: str, line: str, *, is_root: bool = False) -> str:
-    """Return the command that adds ``line`` to the configuration of the server's sshd."""
+    """Return the command that adds ``line``, plain words, to the configuration of the server's sshd."""
     sudo = "" if is_root else "sudo "
-    text = (
-        f"echo {shlex.quote(line)} | {sudo}tee -a {_SSHD} && {sudo}systemctl reload ssh || {sudo}systemctl reload sshd"
-    )
-    return render_there(server, text)
+    reload = f"{sudo}systemctl reload ssh || {sudo}systemctl reload sshd"
+    # What is open goes on as it was opened.
+    close = f"mtr down {shlex.quote(server)}"
+    text = f'echo "{line}" | {sudo}tee -a {_SSHD} && {reload}'
+    return f"{render_there(server, text)}; {close}"

@@ -21,7 +21,7 @@ from mtr.scripts import load_script
 from mtr.ssh.gate import Command, new_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mtr.config.model import Server
     from mtr.doctor.check import Ward
@@ -89,12 +89,14 @@ class Examination:
         ward.make("session", self._check_session, needs="login")
         ward.make("output", self._check_output, needs="session")
         ward.make("system", self._ask, needs="session")
-        told = Told(self.server.name, self._remote_dir, self._facts, *self._asked_s)
+        ssh = self._render_ssh().removesuffix(" true")
+        told = Told(self.server.name, self._remote_dir, self._facts, *self._asked_s, ssh=ssh)
         for name, look in told.list_checks():
             ward.make(name, look, needs="system")
         ward.make("sessions", self._check_sessions, needs="session", limit_s=25.0)
         ward.make("run", self._check_run, needs="session", limit_s=25.0)
-        ward.make("pre_cmd", self._check_pre_cmd, needs="run", limit_s=75.0)
+        if self.server.pre_cmd:
+            ward.make("pre_cmd", lambda: self._check_pre_cmd(self.server.pre_cmd or ""), needs="run", limit_s=75.0)
         # Last: its session ends a moment after it is let go of, and would count among those that are open.
         ward.make("sftp", self._check_sftp, needs="session")
         ward.make("new-login", self._check_new_login, needs="login")
@@ -149,8 +151,8 @@ class Examination:
             found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            where = f"then mend `host` of {self.server.name}, or its Host block in ~/.ssh/config"
-            return fail(f"{host} does not resolve: {reason}", f"getent hosts {shlex.quote(host)}   # {where}")
+            where = f"see `host` of {self.server.name}, or its Host block in ~/.ssh/config"
+            return fail(f"{host} does not resolve: {reason}; {where}", f"getent hosts {shlex.quote(host)}")
         addresses = ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found))
         return ok(addresses if addresses == host else f"{host} is {addresses}")
 
@@ -166,7 +168,7 @@ class Examination:
 
         was_open = self._is_open()
         limit_s = None if self._may_prompt else LOGIN_S + LOGIN_MORE_S * max(1, len(self.server.hosts))
-        ward.announce("login", limit_s, self._render_ssh())
+        ward.announce("login", limit_s, self._render_ssh("-v"))
         started_s = time.monotonic()
         try:
             connection = connect(self.server, self._environ, may_prompt=self._may_prompt, says=self._voice.say)
@@ -230,14 +232,16 @@ class Examination:
         shown = repr(data[:60].decode(errors="replace"))
         words = f"`ssh HOST true` prints {len(data):,} bytes to {stream}: {shown}{'…' if len(data) > 60 else ''}"
         if not out:
-            return warn(f"{words}; it stands in the stderr of every command", self._open_rc_file())
-        return fail(f"{words}; it breaks rsync and sftp, and the output of every command", self._open_rc_file())
+            return self._blame_rc_file(warn, f"{words}; it stands in the stderr of every command")
+        return self._blame_rc_file(fail, f"{words}; it breaks rsync, scp and the output of every command")
 
-    def _open_rc_file(self) -> str:
+    def _blame_rc_file(self, judge: Callable[[str, str], Finding], words: str) -> Finding:
+        """Return the finding with the file of the login shell that is read without a terminal as well."""
         found = self._connected.run_captured("echo $SHELL", timeout_s=SESSION_S).stdout.decode(errors="replace")
         shell = os.path.basename(found.strip().splitlines()[-1]) if found.strip() else ""
         file = _RC_FILES.get(shell, ".profile")
-        return f"{render_there(self.server.name, f'vi {file}')}   # put `[ -t 1 ] &&` in front of what prints"
+        advice = f"in ~/{file}, put `[ -t 1 ] &&` in front of what prints"
+        return judge(f"{words}\n{advice}", render_there(self.server.name, f"vi ~/{file}"))
 
     def _begin_new_login(self, connection: BaseConnection) -> None:
         """Log in once more, beside the connection: what a run has to do when that has gone."""
@@ -269,12 +273,12 @@ class Examination:
             raise Skipped
         return self._new_login
 
-    def _render_ssh(self) -> str:
-        """Return the ssh to type where a login does not end; "" where there is none."""
+    def _render_ssh(self, *flags: str) -> str:
+        """Return the ssh that runs ``true`` there, to be typed; "" where there is none."""
         from mtr.ssh.diagnosis import render_ssh
 
         endpoint = self._candidates[0].endpoint if self._candidates else None
-        return render_ssh(endpoint, "-v") if endpoint and endpoint.client.path else ""
+        return render_ssh(endpoint, *flags) if endpoint and endpoint.client.path else ""
 
     def _check_sftp(self) -> Finding:
         from mtr.ssh.sftp import SftpLost, open_sftp
@@ -292,6 +296,9 @@ class Examination:
         if not self._connected.facts.socket:
             raise Skipped  # Each run has a login of its own.
         count = count_sessions(self._connected)
+        if count < TRIES:
+            # The session before may have been closing still.
+            count = max(count, count_sessions(self._connected))
         if count < FEW_SESSIONS:
             line = f"MaxSessions {TRIES}"
             words = f"only {count} at once over one connection; each run beyond that logs in anew"
@@ -331,12 +338,10 @@ class Examination:
             return fail("a variable of the environment did not arrive", "mtr -e A=b printenv A")
         return ok("`true` leaves 0, `exit 7` leaves 7, the environment arrives")
 
-    def _check_pre_cmd(self) -> Finding:
+    def _check_pre_cmd(self, pre_cmd: str) -> Finding:
         """Run what the configuration runs in front of every command, where it runs; its directory is not made."""
-        if not self.server.pre_cmd:
-            raise Skipped
         place = self._remote_dir if self._facts.is_there else "~"
-        status, _ = self._run_there(["true"], is_text=False, pre_cmd=self.server.pre_cmd, place=place)
+        status, _ = self._run_there(["true"], is_text=False, pre_cmd=pre_cmd, place=place)
         return ok(f"ends well in {place}") if status == 0 else fail(f"`true` after it ended with status {status}")
 
     def _run_there(

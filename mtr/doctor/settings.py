@@ -72,7 +72,9 @@ class Settings:
             return ok(f"all: {names}") if names else warn("no server is configured", "mtr init")
         named = requested or self._environ.get("MTR_SERVER") or None
         if named is None and config.default is None and not config.servers:
-            return warn("no server is configured, so none was tried", "mtr init, or: mtr doctor -s user@host")
+            return warn(
+                "no server is configured, so none was tried; any destination will do: mtr doctor user@host", "mtr init"
+            )
         server = select_server(config, named, self._environ)
         self.servers = [server]
         return ok(f"{server.name}: {explain_choice(config, requested, named)}")

@@ -38,6 +38,8 @@ class Told:
     facts: ServerFacts
     asked_s: float
     came_s: float
+    ssh: str = ""
+    """The ssh to this server, for what `mtr` cannot run where it cannot enter the project's directory."""
 
     def list_checks(self) -> tuple[tuple[str, Callable[[], Finding]], ...]:
         """Return every check that needs nothing but the facts, by id."""
@@ -58,6 +60,11 @@ class Told:
         if not facts.installer:
             return f"install {program} there"
         return render_there(self.name, render_install(program, facts.installer, is_root=facts.is_root))
+
+    def _look(self, text: str) -> str:
+        facts = self.facts
+        is_entered = facts.is_there or facts.is_written
+        return f"{self.ssh} {shlex.quote(text)}" if self.ssh and not is_entered else render_there(self.name, text)
 
     def check_shell(self) -> Finding:
         """Return the login shell, which has run what it was given."""
@@ -93,7 +100,7 @@ class Told:
             look = shlex.quote(facts.nearest or "/")
             return fail(
                 f"{where}{tried} takes no files\n{facts.refused}".rstrip(),
-                render_there(self.name, f"ls -ld {look}; df -h {look}; df -i {look}; id"),
+                self._look(f"ls -ld {look}; df -h {look}; df -i {look}; id"),
             )
         return ok(f"{where} takes files" if facts.is_there else f"{where} will be made in {facts.nearest}")
 
@@ -104,7 +111,7 @@ class Told:
             raise Skipped
         words = f"{render_bytes(free)} free" + ("" if inodes is None else f", {inodes:,} inodes")
         look = shlex.quote(self.facts.nearest)
-        remedy = render_there(self.name, f"df -h {look}; df -i {look}; du -xh {look} | sort -h | tail")
+        remedy = self._look(f"df -h {look}; df -i {look}; du -xh {look} | sort -h | tail")
         if free < LEAST_BYTES or (inodes is not None and inodes < LEAST_INODES):
             return fail(words, remedy)
         if free < LOW_BYTES or (inodes is not None and inodes < LOW_INODES):
@@ -122,7 +129,7 @@ class Told:
         ahead = "ahead of" if off_s > 0 else "behind"
         set_it = "timedatectl set-ntp true" if self.facts.is_root else "sudo timedatectl set-ntp true"
         words = f"{render_span(abs(off_s))} {ahead} this machine's: make there may build too much, or too little"
-        return warn(words, f"{render_there(self.name, set_it)}   # or here: sudo timedatectl set-ntp true")
+        return warn(f"{words}, where the one here is right", render_there(self.name, set_it))
 
     def check_environment(self) -> Finding:
         """Return what carries a command's environment and a small sync (AcceptEnv of sshd_config(5))."""

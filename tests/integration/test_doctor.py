@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pexpect
@@ -148,7 +149,7 @@ def test_an_rc_file_that_prints(home: Home, make_server: Callable[..., SshServer
     project = home.make_project(user=user)
     (home.server.home_of(user) / file).write_text("echo Welcome to the lab\n")
     found = diagnose(home, project)
-    expect(found, "lab", "output", "fail", "prints 19 bytes to stdout: 'Welcome to the lab\\n'", f"vi {file}")
+    expect(found, "lab", "output", "fail", "prints 19 bytes to stdout: 'Welcome to the lab\\n'", f"vi ~/{file}")
     expect(found, "lab", "run", "ok", "leaves 7", "")
 
 
@@ -508,6 +509,74 @@ def test_an_agent_that_does_not_answer(home: Home, project: Path) -> None:
     expect(found, HERE, "agent", "warn", "nobody answers", "unset SSH_AUTH_SOCK")
 
 
+# -- remedies
+
+
+@pytest.fixture
+def paste(home: Home, project: Path) -> Callable[[str], None]:
+    """Type a remedy as it stands, in a shell of the person whose PATH has mtr."""
+    folder = home.dir / "typed"
+    folder.mkdir()
+    (folder / "mtr").write_text(f'#!/bin/sh\nexec {sys.executable} -m mtr "$@"\n')
+    (folder / "mtr").chmod(0o755)
+    environ = {**home.environ, "PATH": f"{folder}:{home.environ['PATH']}"}
+
+    def run(remedy: str) -> None:
+        subprocess.run(["/bin/sh", "-c", remedy], cwd=project, env=environ, check=True, capture_output=True)
+
+    return run
+
+
+def break_key(home: Home, project: Path) -> None:
+    """Let others read the key."""
+    key = home.dir / "own key"
+    shutil.copy(home.server.key, key)
+    key.chmod(0o640)
+    home.configure(project, key_filename=str(key))
+
+
+def break_mode(home: Home, project: Path) -> None:
+    """Let others read a password."""
+    home.configure(project, PASSWORD_USER)
+    (project / ".mtr" / "config.yaml").chmod(0o644)
+
+
+def break_link(home: Home, project: Path) -> None:
+    """Put a link where mtr's directory goes, below a name that a shell would take apart."""
+    home.configure(project, remote_dir=f"~/{home.dir.name}/it's $HOME; rm")
+    remote = home.server.home_of("bash") / home.dir.name / "it's $HOME; rm"
+    remote.mkdir(parents=True)
+    (remote / ".mtr").symlink_to("/tmp")
+
+
+def break_host_key(home: Home, project: Path) -> None:
+    """Store another host key than the server's."""
+    other = home.dir / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    home.known_hosts.write_text(f"[127.0.0.1]:{home.server.port} {other.with_suffix('.pub').read_text()}")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "name"),
+    [
+        (break_key, "keys"),
+        (break_mode, "config"),
+        (break_link, "directory"),
+        (break_host_key, "login"),
+    ],
+)
+def test_a_remedy_that_is_pasted_mends_it(
+    home: Home, project: Path, paste: Callable[[str], None], break_it: Callable[[Home, Path], None], name: str
+) -> None:
+    """What doctor says, typed as it stands, and doctor has nothing left to say."""
+    break_it(home, project)
+    bad = [check for check in diagnose(home, project).values() if check["id"] == name]
+    assert [check["state"] != "ok" for check in bad] == [True], bad
+    # For a changed host key, the command stands behind the condition that a person has to see to.
+    paste(bad[0]["remedy"].removeprefix("if its administrator confirms the new key: "))
+    assert list_bad(diagnose(home, project)) == set()
+
+
 # -- many servers, people, and ends
 
 
@@ -534,7 +603,7 @@ def test_what_a_person_sees(home: Home, project: Path) -> None:
     assert f"\n\nlab (bash@127.0.0.1:{_port_of(text)})\n" in text
     assert re.search(r"\n  fail  port         cannot reach lab .*\n {21}ssh: .*\n {21}try: ", text), text
     assert "\n  skip  not tried: needs port: login, session, output," in text
-    assert re.search(r"\n\n1 of \d+ checks failed, \d warnings?, \d+ not tried\n$", text), text
+    assert re.search(r"\n\n1 of \d+ checks failed: port \(lab\); \d warnings?, \d+ not tried\n$", text), text
     assert "\x1b" not in text
 
 
