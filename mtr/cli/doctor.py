@@ -49,9 +49,9 @@ def doctor(
 
     \b
     Examples:
-      mtr doctor                      this machine, and the server that a run would take
-      mtr doctor dev@10.0.0.7         any server
-      mtr doctor --all --json         every server of the configuration, for a script
+      mtr doctor                 this machine, and the server that a run would take
+      mtr doctor dev@10.0.0.7    any server, without configuration
+      mtr doctor --all --json    every server of the configuration, for a script
 
     Nothing is changed, here or there. The connection stays open as after `mtr up`, and as there the key of a new
     host is stored and shown. A login may ask on a terminal, but never with --all. The status is 1 when something

@@ -76,7 +76,7 @@ def _look_here(ward: Ward, here: list[Check], settings: Settings, environ: Mappi
         ("state-dir", partial(directories.check_state_dir, environ)),
         ("disk", partial(directories.check_disk, environ)),
     ):
-        ward.make(id, look)
+        ward.make(id, look, needs="runtime-dir" if id == "disk" else "")
         yield from here
         here.clear()
     yield from read

@@ -104,6 +104,12 @@ def parse_facts(text: str) -> ServerFacts | None:
     )
 
 
+def name_rsync(line: str) -> str:
+    """Return the first line of ``rsync --version`` without the version of its protocol; others keep all of it."""
+    words = line.split()
+    return " ".join(words[:3] if words[:2] == ["rsync", "version"] else words)
+
+
 def _parse_clock(value: str) -> tuple[float | None, float]:
     found = re.fullmatch(_PATTERNS["clock"], value)
     if found is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mtr import __version__
 from mtr.doctor.check import Finding, Skipped, fail, ok, warn
+from mtr.doctor.facts import name_rsync
 from mtr.doctor.remedies import render_install_here
 from mtr.errors import MissingProgram
 from mtr.process.piped import run_piped
@@ -125,7 +126,7 @@ def check_rsync(environ: Mapping[str, str]) -> Finding:
     if path is None:
         return warn("not installed: large files go as one stream, which does not resume after a cut", install)
     found = run_piped([path, "--version"], env=environ, timeout_s=PROGRAM_TIMEOUT_S)
-    name = f"{' '.join(found.stdout.decode(errors='replace').partition(chr(10))[0].split()[:3])}, {path}"
+    name = f"{name_rsync(found.stdout.decode(errors='replace').partition(chr(10))[0])}, {path}"
     lacking = [option for option in Features().options if option not in probe_features().options]
     if lacking:
         words = f"{name}: it refuses {', '.join(option.partition('=')[0] for option in lacking)}"

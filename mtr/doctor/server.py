@@ -111,13 +111,16 @@ class Examination:
         self._candidates = list_candidates(
             self.server, self._environ, may_prompt=self._may_prompt, says=self._voice.say
         )
+        addresses = ", ".join(sessions.endpoint.address for sessions in self._candidates)
         ward.title = self._candidates[0].endpoint.label
+        if self._candidates[1:]:
+            ward.title = f"{self.server.name} ({addresses})"
         if why:
             return ok(f"read by mtr: {why}")
         found = [danger for sessions in self._candidates for danger in self._list_dangers(sessions.endpoint)]
         if found:
             return warn("\n".join(dict.fromkeys(found)), "${EDITOR:-vi} ~/.ssh/config")
-        return ok(", ".join(sessions.endpoint.address for sessions in self._candidates))
+        return ok(addresses)
 
     def _list_dangers(self, endpoint: Endpoint) -> list[str]:
         from mtr.ssh.dangers import list_dangers
@@ -128,7 +131,10 @@ class Examination:
         return list_dangers(parse_query(answer))
 
     def _check_keys(self) -> Finding:
-        if not self._candidates or not self._candidates[0].endpoint.client.path:
+        from mtr.ssh.options import has_password
+
+        by_password = has_password(self.server) and not self.server.key_filename
+        if by_password or not self._candidates or not self._candidates[0].endpoint.client.path:
             raise Skipped
         paths = dict.fromkeys(path for sessions in self._candidates for path in sessions.endpoint.key_files)
         return check_key_files(paths, self._environ)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mtr.doctor.check import Finding, Skipped, fail, ok, warn
+from mtr.doctor.facts import name_rsync
 from mtr.doctor.remedies import render_install, render_sshd_line, render_there
 from mtr.voice import render_bytes
 
@@ -87,7 +88,7 @@ class Told:
         if not self.facts.rsync:
             words = "not installed: large files go as one stream, which does not resume after a cut"
             return warn(words, self._install("rsync"))
-        return ok(" ".join(self.facts.rsync.split()[:3]))
+        return ok(name_rsync(self.facts.rsync))
 
     def check_directory(self) -> Finding:
         """Return whether the project's directory takes files, or could be made."""
@@ -128,8 +129,10 @@ class Told:
             return ok(f"as here, within {max(error_s, abs(off_s)):.2f} s")
         ahead = "ahead of" if off_s > 0 else "behind"
         set_it = "timedatectl set-ntp true" if self.facts.is_root else "sudo timedatectl set-ntp true"
-        words = f"{render_span(abs(off_s))} {ahead} this machine's: make there may build too much, or too little"
-        return warn(f"{words}, where the one here is right", render_there(self.name, set_it))
+        words = (
+            f"{render_span(abs(off_s))} {ahead} this machine's; make goes wrong over that, whichever of them is right"
+        )
+        return warn(words, render_there(self.name, set_it))
 
     def check_environment(self) -> Finding:
         """Return what carries a command's environment and a small sync (AcceptEnv of sshd_config(5))."""

@@ -11,8 +11,9 @@
 # Assumptions:
 # 1. The time comes first, so that what follows does not count as a clock that goes wrong.
 # 2. Where DIR is missing, the nearest directory above it is tried: making DIR would leave it behind.
-# 3. df -P prints one line for each file system; of df -i nothing is sure, so it goes as it is, to be read with care.
-# 4. loginctl asks over D-Bus, where nobody may answer.
+# 3. In a project's directory, mtr's own corner is where to try: whoever watches the rest is not woken.
+# 4. df -P prints one line for each file system; of df -i nothing is sure, so it goes as it is, to be read with care.
+# 5. loginctl asks over D-Bus, where nobody may answer.
 
 # What an rc file has printed may lack the end of its line.
 echo
@@ -60,9 +61,10 @@ if [ "$mtr_at" = "$mtr_dir" ]; then say place there; else say place missing; fi
 [ ! -L "$mtr_dir/.mtr" ] || say link "$mtr_dir/.mtr"
 if [ -d "$mtr_at" ]; then
   mtr_try=${mtr_at%/}/.mtr-doctor.$mtr_id
+  [ ! -d "$mtr_dir/.mtr" ] || [ -L "$mtr_dir/.mtr" ] || [ ! -w "$mtr_dir" ] || mtr_try=$mtr_dir/.mtr/doctor.$mtr_id
   trap 'rm -f -- "$mtr_try/file"; rmdir -- "$mtr_try" 2>/dev/null' EXIT
   trap 'exit 1' HUP INT TERM
-  if mtr_words=$({ mkdir -- "$mtr_try" && printf '%8192s' x >"$mtr_try/file"; } 2>&1); then
+  if mtr_words=$({ mkdir -- "$mtr_try" && printf '%8192s' x | cat >"$mtr_try/file"; } 2>&1); then
     say written yes
   else
     say refused "$(printf '%s\n' "$mtr_words" | sed -n '$p')"

@@ -129,6 +129,15 @@ def test_no_project_and_no_configuration(home: Home) -> None:
     assert {place for place, _ in found} == {HERE}
 
 
+def test_a_project_that_has_been_synced(home: Home, project: Path) -> None:
+    """Its directory is tried in mtr's own corner there, and stays as it is, its times too."""
+    assert home.run_mtr(["true"], project).returncode == 0
+    remote = home.remote(project)
+    before = list_tree(remote), remote.stat().st_mtime_ns
+    expect(diagnose(home, project), "lab", "directory", "ok", "takes files", "")
+    assert (list_tree(remote), remote.stat().st_mtime_ns) == before
+
+
 def test_why_this_server(home: Home, project: Path) -> None:
     """The option, the variable, `default` with its place, or the first."""
     expect(diagnose(home, project), HERE, "server", "ok", "lab: the first of the configuration", "")
@@ -200,7 +209,8 @@ def test_a_disk_there_that_is_full(home: Home, project: Path, what: str) -> None
                 (disk.path / f"f{number}").touch()
         before = list_tree(disk.path)
         found = diagnose(home, project)
-        expect(found, "lab", "directory", "fail" if what == "space" else "ok", "", "")
+        if what == "space":
+            expect(found, "lab", "directory", "fail", "No space left on device", "df -h")
         expect(found, "lab", "disk", "fail", "free", f"df -h {disk.path}")
         assert list_tree(disk.path) == before
         for pid in home.masters():
