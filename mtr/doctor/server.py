@@ -143,15 +143,15 @@ class Examination:
         """Look the name up as ssh does; what lies behind a jump host is looked up there."""
         if not self._candidates:
             raise Skipped
-        findings = [self._look_up(sessions.endpoint) for sessions in self._candidates]
+        findings = [self._look_up(sessions) for sessions in self._candidates]
         bad = [finding for finding in findings if finding.state == FAIL]
         if len(bad) == len(findings) and not self._is_open():
             return bad[0]
         return warn(bad[0].found, bad[0].remedy) if bad else findings[0]
 
-    def _look_up(self, endpoint: Endpoint) -> Finding:
-        host, _, port = endpoint.address.rpartition("@")[2].rpartition(":")
-        if endpoint.has_jump:
+    def _look_up(self, sessions: Sessions) -> Finding:
+        host, _, port = sessions.endpoint.address.rpartition("@")[2].rpartition(":")
+        if not sessions.is_direct:
             return ok(f"{host}: looked up on the way, behind a jump host")
         try:
             found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)

@@ -62,6 +62,11 @@ class Sessions:
         """The socket of the master in use."""
         return master.build_socket_path(self._runtime_dir, self.endpoint.key, self._slot)
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether no other host is logged in to on the way, and no program stands there."""
+        return not self.endpoint.has_jump
+
     def ensure_open(self) -> None:
         """Open the master unless its socket stands; whether it still answers, the session will tell."""
         record = master.load_record(self.socket)

@@ -326,6 +326,18 @@ def test_a_host_key_that_has_changed(home: Home, project: Path) -> None:
     assert home.known_hosts.read_bytes() == before
 
 
+@pytest.mark.parametrize("client", ["openssh", "paramiko"])
+def test_a_server_behind_a_jump_host(home: Home, project: Path, client: str) -> None:
+    """Its name is looked up on the way, where it means something, and not here."""
+    at = f"HostName 127.0.0.1\n  Port {home.server.port}\n"
+    home.write_ssh_config(f"Host far\n  {at}  User zsh\n  ProxyJump door\nHost door\n  {at}  User bash")
+    (project / ".mtr" / "config.yaml").write_text(f"servers: {{lab: {{host: far, client: {client}}}}}\n")
+    found = diagnose(home, project)
+    expect(found, "lab", "name", "ok", "behind a jump host", "")
+    expect(found, "lab", "shell", "ok", "zsh", "")
+    assert list_bad(found) == set()
+
+
 # -- what sshd allows
 
 

@@ -50,6 +50,11 @@ class FallbackSessions(Sessions):
         endpoint = build_endpoint(server, destination, self._place)
         super().__init__(server, endpoint, environ, may_prompt=may_prompt, says=says)
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether no other host is logged in to on the way."""
+        return not self._place.jumps
+
     def build_opening_argvs(self) -> list[list[str]]:
         """Return no argv: no ssh is started."""
         return []
@@ -137,7 +142,6 @@ def build_endpoint(server: Server, destination: str, place: Place) -> Endpoint:
         explicit=(),
         session_options=(),
         send_env=place.send_env,
-        has_jump=bool(place.jumps),
         known_name=place.known_name,
         known_hosts=(*place.known_hosts, *place.global_known_hosts),
     )
