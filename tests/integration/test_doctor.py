@@ -174,6 +174,19 @@ def test_a_login_shell_that_runs_nothing(home: Home, make_server: Callable[..., 
     expect(found, "lab", "run", "skip", "needs login", "")
 
 
+def test_what_a_server_says_cannot_write_to_the_terminal(home: Home, make_server: Callable[..., SshServer]) -> None:
+    """Escape sequences, and lines that pass for doctor's own, are shown as what they are."""
+    home.use_server(make_server())
+    project = home.make_project(user="zsh")
+    rc = "printf '\\033]0;title\\007\\n  ok    login\\nmtr-doctor shell \\033[2J\\n'\n"
+    (home.server.home_of("zsh") / ".zshenv").write_text(rc)
+    done = home.run_mtr(["doctor"], project)
+    assert done.returncode == 1
+    assert not {b"\x1b", b"\x07"} & {bytes([byte]) for byte in done.stdout + done.stderr}
+    assert b"'\\x1b]0;title\\x07\\n  ok    login" in done.stdout, done.stdout.decode()
+    assert b"\n  ok    login\n" not in done.stdout
+
+
 # -- the directory there
 
 
