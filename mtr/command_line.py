@@ -121,13 +121,13 @@ class Invocation:
         return "init" if self.init else "get" if self.get else None
 
 
-def parse_arguments(arguments: Sequence[str]) -> Invocation:
-    """Parse what stands behind ``mtr``.
+def parse_arguments(arguments: Sequence[str], invocation: Invocation | None = None) -> Invocation:
+    """Parse what stands behind ``mtr``, into ``invocation``, which knows what came before an error.
 
     Raises:
         UsageError: an option that mtr does not have, or one without its argument.
     """
-    invocation = Invocation()
+    invocation = invocation or Invocation()
     rest = _parse_options(invocation, list(arguments))
     if invocation.words == [] and rest[:1] == ["run"] and not invocation.forced:
         rest = _parse_options(invocation, rest[1:])

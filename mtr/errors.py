@@ -185,13 +185,14 @@ def reveal_controls(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def render_error(error: MtrError) -> str:
+def render_error(error: MtrError, *, has_colour: bool = False) -> str:
     """Return the lines shown on stderr for ``error``, ending in a newline.
 
     The first line is ``mtr: MESSAGE``; detail and hint stand below, indented to its text.
     """
+    red, bold, plain = ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") if has_colour else ("", "", "")
     lines = sanitize(error.message).splitlines() or [error.code]
     lines += sanitize(error.detail).strip("\n").splitlines()
     if error.hint:
-        lines.append(f"try: {sanitize(error.hint)}")
-    return "mtr: " + "\n     ".join(lines) + "\n"
+        lines.append(f"{bold}try:{plain} {sanitize(error.hint)}")
+    return f"{red}mtr:{plain} " + "\n     ".join(lines) + "\n"

@@ -17,7 +17,7 @@ from mtr.ssh.line import Line
 from mtr.sync.delivery import Delivery, Push, TreeMoved, TreeRefused
 from mtr.sync.manifest import find_manifest
 from mtr.sync.result import SyncResult
-from mtr.voice import Voice
+from mtr.voice import Voice, render_bytes, render_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,17 @@ if TYPE_CHECKING:
 
     from mtr.command_line import Invocation
     from mtr.ssh.outcome import Ended
+    from mtr.sync.base import Transfer
 
     T = TypeVar("T")
+
+TRANSPORTS = {
+    "payload": "in the command's own session",
+    "tar": "as a stream over a session beside the command's",
+    "rsync": "by rsync, while a session holds the lock",
+    "sftp": "over SFTP, while a session holds the lock",
+}
+"""The ways to the server, for people."""
 
 MAX_ROUNDS_S = 90.0
 """How long a run starts over when others change the tree there at the same time."""
@@ -46,6 +55,21 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
     voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
     tty = wants_tty(invocation)
     route, line = open_line(invocation, environ, voice, may_prompt=tty)
+    status = _run_there(route, line, invocation, environ, voice, tty=tty)
+    voice.note(by="command")
+    voice.show_end(invocation.words, status, line.server_name, tty=tty)
+    if tty and voice.is_interactive and invocation.check_update:
+        from mtr.update import tell_of_update
+
+        tell_of_update(environ, voice)
+    return status
+
+
+def _run_there(
+    route: Route, line: Line, invocation: Invocation, environ: Mapping[str, str], voice: Voice, *, tty: bool
+) -> int:
+    """Sync, run the command, and return its status."""
+    voice.note(server=line.server_name, remote_dir=route.remote_dir)
     if line.facts.system:
         from mtr.windows import run_on_windows
 
@@ -54,6 +78,8 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
     command.timeout_s = invocation.timeout_s
     voice.detail(f"running in {route.remote_dir}/{route.subdir} on {line.label}".replace("/ on", " on"))
     if not invocation.sync or route.project is None:
+        voice.note(run=command.run_id)
+        voice.enter("run")
         return run_command(line, command, tty=tty)
     delivery = build_delivery(route, line, environ)
     return Errand(delivery, voice, tty=tty).run(command)
@@ -84,6 +110,8 @@ def open_line(
 
     line = Line(route.facts, environ, recover=recover, says=voice.say)
     line.end_cut_off()
+    if voice.tells:
+        voice.detail(f"nothing to read anew, and a connection to {line.label} that stands")
     return route, line
 
 
@@ -205,6 +233,8 @@ class Errand:
     def _find_push(self, *, refused: bool) -> Push | None:
         delivery = self._delivery
         push = None
+        self._voice.enter("sync")
+        started_s = time.monotonic()
         if not refused and not self._full and delivery.is_known:
             push = delivery.prepare()
         else:
@@ -213,31 +243,52 @@ class Errand:
             push = settle(delivery, full=self._full)
         for warning in delivery.warnings if push is not None else ():
             self._voice.say(warning)
+        if self._voice.tells:
+            self._tell_found(push, time.monotonic() - started_s)
         return push
+
+    def _tell_found(self, push: Push | None, took_s: float) -> None:
+        """Say for ``-v`` what a look at the project has found, and how long it took."""
+        tree = push.tree if push is not None else self._delivery.manifest.tree
+        found = "nothing has changed"
+        if push is not None:
+            plan = push.plan
+            found = f"{len(plan.upload):,} to bring ({render_bytes(plan.bytes_total)}), {len(plan.delete):,} to delete"
+        files = len(tree.paths) if tree is not None else 0
+        self._voice.detail(f"looked at {files:,} files in {render_duration(took_s)}: {found}")
+
+    def _enter_run(self, command: Command) -> None:
+        self._voice.note(run=command.run_id)
+        self._voice.enter("run")
 
     def _run_on(self, push: Push | None, command: Command) -> int:
         delivery, line = self._delivery, self._line
         command.run_id = new_run_id()
         if push is None:
             command.token = delivery.manifest.token
+            self._enter_run(command)
             return self._finish(line.run_foreground(line.prepare_call(command), tty=self._tty), command, None)
         self._begin(push)
         transport = delivery.choose_transport(push)
+        self._voice.detail(f"bringing it {TRANSPORTS[transport]}")
         command.token = push.new
         if transport == "payload":
             # The gate holds the push's lock itself: list.sh finds its owner by this name.
             command.run_id = push.run_id
             call = line.prepare_call(command, push.text)
             self._show(push)
+            self._enter_run(command)
             status = line.run_foreground(call, tty=self._tty, later=lambda: self._confirm_early(push))
             return self._finish(status, command, push)
         # ssh makes the terminal raw as soon as it stands in front, and Ctrl-C would not reach mtr while files travel.
         if transport == "tar" and not self._tty:
             command.token = f"+{push.new}"
             call = line.prepare_call(command)
+            self._voice.note(run=command.run_id)
             status = line.run_foreground(call, tty=self._tty, meanwhile=lambda: self._stream_beside(push, command))
             return self._finish(status, command, None)
         self._carry(push, transport)
+        self._enter_run(command)
         return self._finish(line.run_foreground(line.prepare_call(command), tty=self._tty), command, None)
 
     def _begin(self, push: Push) -> None:
@@ -268,6 +319,7 @@ class Errand:
         """Bring ``push`` while the command waits at the gate; if that fails, see that it does not wait on."""
         try:
             self._carry(push, "tar", is_awaited=True)
+            self._enter_run(command)
         except MtrError:
             words = [self._delivery.project.remote_dir, push.new]
             if push.is_refused:
@@ -284,7 +336,9 @@ class Errand:
             return self._build_result(None)
         self._begin(push)
         transport = delivery.choose_transport(push)
-        self._carry(push, "tar" if transport == "payload" else transport)
+        transport = "tar" if transport == "payload" else transport
+        self._voice.detail(f"bringing it {TRANSPORTS[transport]}")
+        self._carry(push, transport)
         return self._build_result(push)
 
     def _carry(self, push: Push, transport: str, *, is_awaited: bool = False) -> None:
@@ -297,7 +351,7 @@ class Errand:
         if transport == "rsync":
             from mtr.sync.rsync_push import push_by_rsync
 
-            push_by_rsync(delivery, push, self._voice.show_progress)
+            push_by_rsync(delivery, push, lambda progress: show(progress.bytes_done))
         elif transport == "sftp":
             from mtr.sync.sftp_push import push_by_sftp
 
@@ -319,5 +373,16 @@ class Errand:
             bytes_sent=push.sent_bytes if push is not None else 0,
             deleted=len(push.plan.delete) if push is not None else 0,
             duration_s=time.monotonic() - self._started_s,
+            biggest=self._find_biggest(push) if push is not None and self._voice.tells else (),
             warnings=self._delivery.warnings,
         )
+
+    @staticmethod
+    def _find_biggest(push: Push) -> tuple[Transfer, ...]:
+        """Return the largest file of ``push``, for who asks with ``-v`` why it took so long."""
+        from mtr.sync.base import Transfer
+
+        if len(push.plan.upload) < 2:
+            return ()
+        entry = max(push.plan.upload, key=lambda entry: entry.size_bytes)
+        return (Transfer(entry.path, entry.size_bytes, entry.size_bytes),)

@@ -21,6 +21,11 @@ def find_shipped(folder: str) -> str:
     raise MtrError(f"this installation of mtr lacks its folder {folder}/", hint="reinstall mtremote")
 
 
+def list_scripts(folder: str) -> list[str]:
+    """Return the names of the scripts in ``shell/FOLDER``."""
+    return sorted(name for name in os.listdir(f"{find_shipped('shell')}/{folder}") if name.endswith(".sh"))
+
+
 def load_script(name: str) -> str:
     """Return the text of ``shell/NAME`` without full-line comments, which need not cross the line."""
     with open(f"{find_shipped('shell')}/{name}", encoding="utf-8") as file:

@@ -1,8 +1,11 @@
 """What mtr itself says during a run: on stderr, prefixed ``mtr:``, and nothing in batch.
 
-Progress and receipts are for people: they need a terminal on stderr *and* on stdout, since a command whose
+Progress, receipts and times are for people: they need a terminal on stderr *and* on stdout, since a command whose
 output goes to a file or a program must leave nothing of mtr's beside it. Lines that say why something took
 long (a reconnection) are said always.
+
+What is said with ``-v`` goes to a log as well, where there is one. What is drawn and taken away again is the work of
+``progress``, which is loaded only then. Builtin modules only: a warm run imports it.
 """
 
 from __future__ import annotations
@@ -11,47 +14,110 @@ import os
 import sys
 import time
 
-from mtr.errors import reveal_controls, sanitize
+from mtr.errors import render_error, reveal_controls, sanitize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from mtr.errors import MtrError
+    from mtr.log import Log
+    from mtr.result_file import ResultFile
     from mtr.sync.base import Progress
     from mtr.sync.result import SyncResult
 
-_BAR_WIDTH = 24
 _SHOW_AFTER_S = 0.3
 """A sync shorter than this is over before a bar could be read."""
 
-_REDRAW_S = 0.05
+_TELL_AFTER_S = 1.0
+"""What takes longer than this says on a terminal what it is waiting for."""
+
+LONG_RUN_S = 10.0
+"""A command that ran longer says how it ended: whoever waited may have looked away."""
+
+INTERACTIVE = frozenset(
+    (
+        "bash", "btop", "dash", "emacs", "fish", "gdb", "htop", "ipython", "ksh", "less", "lldb", "man", "mc", "more",
+        "mosh", "nano", "nvim", "nvitop", "nvtop", "pdb", "psql", "screen", "sh", "ssh", "tail", "tig", "tmux", "top",
+        "vi", "view", "vim", "watch", "zellij", "zsh",
+    )
+)  # fmt: skip
+"""Programs that end when the person in front of them says so: how long that took is no news."""
 
 
 class Voice:
-    """Says things to the person at the terminal."""
+    """Says things to the person at the terminal.
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+    ``verbosity``, ``log`` and ``account`` are those of the whole process: what ``-v``, the options of logs, and
+    ``--result`` ask for, wherever a voice speaks.
+    """
+
+    verbosity = 0
+    log: Log | None = None
+    account: ResultFile | None = None
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, label: str = "sync") -> None:
         self._quiet = quiet
         self._verbose = verbose
         self._is_terminal = os.isatty(2)
         self._interactive = not quiet and self._is_terminal and os.isatty(1)
         self._started_s = time.monotonic()
-        self._drawn_s = 0.0
-        self._drawn = False
+        self._entered_s = self._started_s
+        self.label = label
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a person looks on, and wants to be told."""
+        return self._interactive
+
+    @property
+    def tells(self) -> bool:
+        """Whether a detail is heard by anybody."""
+        return self._verbose or Voice.verbosity > 0 or Voice.log is not None
 
     def renew(self) -> Voice:
         """Return a voice like this one for something that begins now."""
-        return Voice(quiet=self._quiet, verbose=self._verbose)
+        return Voice(quiet=self._quiet, verbose=self._verbose, label=self.label)
 
     def say(self, line: str) -> None:
         """Print one line that the user must see."""
-        self._clear()
-        ending = "\r\n" if self._is_terminal and _is_raw() else "\n"
-        sys.stderr.write(f"mtr: {reveal_controls(line)}{ending}")
-        sys.stderr.flush()
+        self._print(line)
+        if Voice.log is not None:
+            Voice.log.write("warning", line)
 
     def detail(self, line: str) -> None:
         """Print one line for who asked with ``-v``."""
-        if self._verbose:
-            self.say(line)
+        if self._verbose or Voice.verbosity:
+            self._print(line)
+        if Voice.log is not None:
+            Voice.log.write("info", line)
+
+    def trace(self, line: str) -> None:
+        """Print one line for who asked with ``-vv``."""
+        if Voice.verbosity > 1:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        ending = "\r\n" if self._is_terminal and _is_raw() else "\n"
+        write_line(f"mtr: {reveal_controls(line)}{ending}")
+
+    # -- where a run is
+
+    def enter(self, phase: str) -> None:
+        """Note that ``phase`` begins: config, connect, sync, start, run, pull or done."""
+        self._entered_s = time.monotonic()
+        if Voice.account is not None:
+            Voice.account.enter(phase)
+
+    def note(self, **facts: object) -> None:
+        """Note what ``--result`` tells: server, by, run, and what was brought."""
+        if Voice.account is not None:
+            Voice.account.note(**facts)
+        if Voice.log is not None and "run" in facts:
+            Voice.log.run_id = str(facts["run"])
+
+    # -- asking
 
     def can_ask(self) -> bool:
         """Tell whether a person can be asked: a terminal to read from, which no command has taken over."""
@@ -59,40 +125,95 @@ class Voice:
 
     def ask(self, question: str) -> bool:
         """Ask the person at the terminal; anything but yes is no."""
-        sys.stderr.write(f"mtr: {sanitize(question)} [y/N] ")
-        sys.stderr.flush()
+        write_line(f"mtr: {sanitize(question)} [y/N] ")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
+    # -- what is drawn
+
     def show_progress(self, progress: Progress) -> None:
-        """Draw how far a sync is, on a terminal only, over what was drawn before."""
-        self._draw(progress.fraction, progress.bytes_done, progress.rate_text)
+        """Draw how far a sync is that tells a fraction."""
+        self.show_count(progress.bytes_done, round(progress.bytes_done / max(0.001, progress.fraction)))
 
     def show_count(self, bytes_done: int, bytes_total: int) -> None:
-        """Draw how far a sync is that counts what it has sent of ``bytes_total``, before compression."""
-        rate = bytes_done / max(0.001, time.monotonic() - self._started_s)
-        self._draw(min(1.0, bytes_done / max(1, bytes_total)), bytes_done, f"{render_bytes(int(rate))}/s")
+        """Draw how far a transfer is, on a terminal only, over what was drawn before."""
+        if self._interactive and time.monotonic() - self._started_s > _SHOW_AFTER_S:
+            from mtr.progress import draw_bar
 
-    def _draw(self, fraction: float, bytes_done: int, rate_text: str) -> None:
-        now_s = time.monotonic()
-        if not self._interactive or now_s - self._started_s < _SHOW_AFTER_S or now_s - self._drawn_s < _REDRAW_S:
-            return
-        full = int(fraction * _BAR_WIDTH)
-        bar = "━" * full + "─" * (_BAR_WIDTH - full)
-        done = render_bytes(bytes_done)
-        sys.stderr.write(f"\r\x1b[Kmtr: sync {bar} {fraction:4.0%}  {done}  {sanitize(rate_text)}")
-        sys.stderr.flush()
-        self._drawn_s, self._drawn = now_s, True
+            draw_bar(self.label, bytes_done, bytes_total, self._started_s)
+
+    def waiting(self, text: str) -> waiting:
+        """Return a block that says what it waits for while it takes long, on a terminal, and takes that away again."""
+        return waiting(text if self._interactive else "")
 
     def show_receipt(self, result: SyncResult, server_name: str) -> None:
         """Print what a sync has brought over; nothing where it had nothing to do."""
-        self._clear()
-        if (result.files_sent or result.deleted) and (self._interactive or self._verbose):
-            self.say(render_receipt(result, server_name))
+        clear_line()
+        self.note(files=result.files_sent, bytes=result.bytes_sent, deleted=result.deleted)
+        if not result.files_sent and not result.deleted:
+            return
+        if self._interactive or self.tells:
+            line = render_receipt(result, server_name)
+            if self._interactive or self._verbose or Voice.verbosity:
+                self._print(line)
+            if Voice.log is not None:
+                Voice.log.write("info", line)
+        if self.tells and result.biggest:
+            self.detail(render_biggest(result))
 
-    def _clear(self) -> None:
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            self._drawn = False
+    def show_end(self, words: Sequence[str], status: int, server_name: str, *, tty: bool) -> None:
+        """Print how a command ended that ran for long, for the person who comes back to it; detail for ``-v``."""
+        took_s = time.monotonic() - self._entered_s
+        if self.tells:
+            self.detail(f"ended with {describe_status(status)} after {render_duration(took_s)}")
+        elif tty and self._interactive and took_s > LONG_RUN_S and _name(words) not in INTERACTIVE:
+            from mtr.progress import find_line
+
+            find_line()
+            what = shorten(" ".join(words), 40)
+            how = f"ended with {describe_status(status)} after {render_duration(took_s)}"
+            self._print(f"{what} {how} on {server_name}")
+
+
+class waiting:  # noqa: N801  read as a statement: with waiting("connecting to gpu-01")
+    """Say ``text`` on the terminal if the block takes long, until it is over; "" says nothing."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __enter__(self) -> None:
+        if self._text:
+            from mtr.progress import tell_later
+
+            self._end = tell_later(self._text, _TELL_AFTER_S)
+
+    def __exit__(self, _kind: type | None, _error: BaseException | None, _traceback: TracebackType | None) -> None:
+        if self._text:
+            self._end()
+
+
+def write_line(text: str) -> None:
+    """Write ``text`` to stderr in place of what is drawn there."""
+    clear_line(text)
+    sys.stderr.flush()
+
+
+def clear_line(text: str = "") -> None:
+    """Take away what is drawn on the terminal, if anything is, and write ``text`` there."""
+    drawn = sys.modules.get("mtr.progress")
+    if drawn is not None:
+        drawn.write_over(text)
+    elif text:
+        sys.stderr.write(text)
+
+
+def show_error(error: MtrError) -> None:
+    """Show ``error`` on stderr, with ``mtr:`` in red where that is a terminal that shows colours."""
+    write_line(render_error(error, has_colour=wants_colour()))
+
+
+def wants_colour() -> bool:
+    """Tell whether stderr is a terminal for colours: https://no-color.org, and one that knows them."""
+    return os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _is_raw() -> bool:
@@ -105,6 +226,42 @@ def _is_raw() -> bool:
         return False
 
 
+def _name(words: Sequence[str]) -> str:
+    """Return the name of the program in ``words``."""
+    return words[0].split(maxsplit=1)[0].rpartition("/")[2] if words and words[0].strip() else ""
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return ``text`` in at most ``limit`` characters."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def describe_status(status: int) -> str:
+    """Return ``status``, with the signal that it stands for: ``137 (SIGKILL)``."""
+    if status <= 128:
+        return str(status)
+    import signal
+
+    try:
+        return f"{status} ({signal.Signals(status - 128).name})"
+    except ValueError:
+        return str(status)
+
+
+def render_duration(seconds: float) -> str:
+    """Return e.g. ``12 ms``, ``3.4 s``, ``2 min 14 s``, ``3 h 5 min``, ``2 d 4 h``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
 def render_receipt(result: SyncResult, server_name: str) -> str:
     """Return e.g. ``synced 3 files (12 kB) to gpu-01 in 0.21 s``."""
     files = "1 file" if result.files_sent == 1 else f"{result.files_sent:,} files"
@@ -113,11 +270,18 @@ def render_receipt(result: SyncResult, server_name: str) -> str:
     return f"synced {files}{sent} to {server_name}{deleted} in {result.duration_s:.2f} s"
 
 
+def render_biggest(result: SyncResult) -> str:
+    """Return the file that is most of what was brought."""
+    biggest = result.biggest[0]
+    return f"the biggest of them: {os.fsdecode(biggest.path)} ({render_bytes(biggest.size_bytes)})"
+
+
 def render_bytes(count: int) -> str:
     """Return ``count`` bytes in the largest unit of 1,000 that fits, as ``df -H`` does."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
+        # What rounds to 1,000 is one of the next unit.
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"

@@ -12,7 +12,7 @@ import os
 import sys
 
 from mtr.command_line import Invocation, parse_arguments
-from mtr.errors import EXIT_FAILURE, MtrError, render_error
+from mtr.errors import EXIT_FAILURE, MtrError
 from mtr.process.signals import Interrupted, raise_on_signals
 
 TYPE_CHECKING = False
@@ -44,13 +44,14 @@ def _run(arguments: Sequence[str]) -> int:
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     try:
         with raise_on_signals():
-            status = _dispatch(parse_arguments(arguments))
+            status = _do(_parse(arguments))
             sys.stdout.flush()
             return status
     except MtrError as error:
-        sys.stderr.write(render_error(error))
+        _show(error)
         return error.exit_status
     except Interrupted as interrupted:
+        _show(None)
         sys.stderr.write(interrupted.words)
         return interrupted.exit_status
     except BrokenPipeError:
@@ -61,12 +62,36 @@ def _run(arguments: Sequence[str]) -> int:
         _drop_stdout()
         name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
         where, hint = (f"{name}: ", f"ls -ld {name}; df -h {os.path.dirname(name)}") if name else ("", "")
-        sys.stderr.write(render_error(MtrError(f"{where}{error.strerror or error}", hint=hint)))
+        _show(MtrError(f"{where}{error.strerror or error}", hint=hint))
         return EXIT_FAILURE
     except Exception as error:  # noqa: BLE001  a status of 1 would pass for the command's own
         _drop_stdout()
-        sys.stderr.write(render_error(_build_internal(error)))
+        _show(_build_internal(error))
         return EXIT_FAILURE
+
+
+def _parse(arguments: Sequence[str]) -> Invocation:
+    """Parse the command line; what is wrong with it is told in the file of ``--result`` too, once that was read."""
+    invocation = Invocation()
+    try:
+        return parse_arguments(arguments, invocation)
+    except MtrError as error:
+        if invocation.result is not None:
+            from mtr.result_file import ResultFile
+            from mtr.watched import fail
+
+            fail(ResultFile(invocation.result), error)
+        raise
+
+
+def _show(error: MtrError | None) -> None:
+    """Show ``error`` in place of what is drawn on the terminal; nothing but that is taken away where there is none."""
+    from mtr.voice import clear_line, show_error
+
+    if error is None:
+        clear_line()
+    else:
+        show_error(error)
 
 
 def _build_internal(error: Exception) -> MtrError:
@@ -77,6 +102,14 @@ def _build_internal(error: Exception) -> MtrError:
     where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else "nowhere"
     message = f"a fault of mtr itself: {type(error).__name__}: {error}"
     return MtrError(message, detail=f"at {where}", hint="run it again; if it stays, report these lines")
+
+
+def _do(invocation: Invocation) -> int:
+    if invocation.verbose or invocation.log_file or invocation.enable_log or invocation.result:
+        from mtr.watched import run_watched
+
+        return run_watched(invocation, os.environ, _dispatch)
+    return _dispatch(invocation)
 
 
 def _dispatch(invocation: Invocation) -> int:

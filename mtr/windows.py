@@ -47,6 +47,7 @@ def run_on_windows(route: Route, line: Line, invocation: Invocation, voice: Voic
         rules = Rules(*route.project.rules)  # type: ignore[arg-type]
         syncer = SftpSyncer(line, rules, on_progress=voice.show_progress)  # type: ignore[arg-type]
         voice.show_receipt(syncer.sync(Path(route.project.root), route.remote_dir), line.server_name)
+    voice.enter("run")
     call = GateCall(new_run_id(), line_there, {}, b"")
     call.timeout_s = invocation.timeout_s
     return line.run_foreground(call, tty=tty)

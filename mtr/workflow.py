@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mtr.config.remote_dir import load_machine_id
 from mtr.errors import EXIT_FAILURE, ConfigError, NotTrusted, ProjectError, sanitize
+from mtr.voice import render_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,8 +98,11 @@ def make_route(
     target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
     _ensure_shell(target.server)
     _ensure_env_file(target)
+    voice.note(server=target.server.name)
+    if voice.tells:
+        read_s = (time.time_ns() - started_ns) / 1e9
+        voice.detail(f"read the configuration of {target.project.root} in {render_duration(read_s)}")
     connection = open_connection(target.server, environ, voice, may_prompt=may_prompt)
-    voice.detail(f"connected to {connection.label}")
     route = build_route(target, connection, load_machine_id())
     if not route.facts.socket:
         return route, connection  # a login of this process alone: nothing that a later run could use
@@ -125,11 +129,25 @@ def open_connection(server: Server, environ: Mapping[str, str], voice: Voice, *,
     """
     from mtr.ssh.connection import connect
 
+    voice.enter("connect")
     if may_prompt and server.claim is not None:
         ask_for_trust(server.claim, environ, voice)
-    connection = connect(server, environ, may_prompt=may_prompt, says=voice.say)
+    started_s, began_s = time.monotonic(), time.time()
+    with voice.waiting(f"connecting to {server.name}"):
+        connection = connect(server, environ, may_prompt=may_prompt, says=voice.say)
+    if voice.tells:
+        voice.detail(_describe_opening(connection, began_s, time.monotonic() - started_s))
     connection.end_cut_off()
     return connection
+
+
+def _describe_opening(connection: BaseConnection, began_s: float, took_s: float) -> str:
+    """Return what it took to be connected: a login, or one that stood."""
+    from mtr.ssh.master import load_record
+
+    record = load_record(connection.facts.socket) if connection.facts.socket else None
+    how = "a connection that stood, asked" if record is not None and record.opened_s < began_s else "logged in"
+    return f"connected to {connection.label}: {how} in {render_duration(took_s)}"
 
 
 def ask_for_trust(claim: Claim, environ: Mapping[str, str], voice: Voice) -> None:
@@ -283,17 +301,9 @@ def _describe_claim(server: Server, environ: Mapping[str, str]) -> list[str]:
     return [f"# needs `mtr trust` first: {value}" for value in claim.values]
 
 
-_TRANSPORTS = {
-    "payload": "in the command's own session",
-    "tar": "as a stream over a session beside the command's",
-    "rsync": "by rsync, while a session holds the lock",
-    "sftp": "over SFTP, while a session holds the lock",
-}
-
-
 def _describe_sync(target: Target, connection: BaseConnection, environ: Mapping[str, str]) -> list[str]:
     """Return what a run would bring, and rsync's argv where that is how."""
-    from mtr.run import build_delivery
+    from mtr.run import TRANSPORTS, build_delivery
     from mtr.sync.rsync import build_rsync_argv
 
     delivery = build_delivery(build_route(target, connection, load_machine_id()), connection, environ)
@@ -306,7 +316,7 @@ def _describe_sync(target: Target, connection: BaseConnection, environ: Mapping[
         return [f"# sync: {len(push.plan.upload)} to bring, {len(push.plan.delete)} to delete, once connected"]
     transport = delivery.choose_transport(push)
     counts = f"{len(push.plan.upload)} to bring, {len(push.plan.delete)} to delete"
-    lines = [f"# sync: {counts}, {_TRANSPORTS[transport]}"]
+    lines = [f"# sync: {counts}, {TRANSPORTS[transport]}"]
     return [*lines, shlex.join(build_rsync_argv(push.plan, connection))] if transport == "rsync" else lines
 
 

@@ -50,8 +50,8 @@ GROUPS = (
 )
 """The verbs as the help shows them: those that belong together, and what they are for."""
 
-EVERYWHERE = frozenset(("check_update", "enable_log", "log_file", "log_level"))
-"""Options that every verb takes: they are about mtr itself."""
+EVERYWHERE = frozenset(("check_update", "enable_log", "log_file", "log_level", "result", "verbose"))
+"""Options that every verb takes, in front of it: they are about mtr itself."""
 
 _EXAMPLES = """\
   mtr init                           set this project up, once
@@ -112,6 +112,7 @@ def _list_arguments(invocation: Invocation) -> list[str]:
 def _call(command: click.Command, name: str, arguments: list[str], invocation: Invocation) -> int:
     """Let click parse and run; its own complaints become errors of mtr's tree."""
     more: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+    _take_verbose(command)
     try:
         result = command.main(arguments, prog_name=name, standalone_mode=False, obj=invocation, **more)
     except click.exceptions.Exit as ended:
@@ -130,6 +131,28 @@ def _ensure_taken(command: click.Command, word: str, invocation: Invocation) -> 
     for option in OPTIONS:
         if option.name not in taken and getattr(invocation, option.name) != getattr(plain, option.name):
             raise UsageError(f"`mtr {word}` takes no {option.flags[-1]}", hint=f"mtr {word} --help")
+
+
+def _take_verbose(command: click.Command) -> None:
+    """Let ``-v`` and ``-vv`` stand behind every verb, too."""
+
+    def tell_more(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
+        if value:
+            from mtr.watched import raise_verbosity
+
+            raise_verbosity(value)
+        return value
+
+    if isinstance(command, click.Group):
+        for child in command.commands.values():
+            _take_verbose(child)
+        return
+    option = next((parameter for parameter in command.params if parameter.name == "verbose"), None)
+    if option is None:
+        text = next(option.help for option in OPTIONS if option.name == "verbose")
+        option = click.Option(["-v", "--verbose"], count=True, expose_value=False, help=text)
+        command.params.append(option)
+    option.callback = tell_more
 
 
 def take(*names: str) -> Callable[[F], F]:

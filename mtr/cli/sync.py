@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mtr.cli.app import choose, is_interactive, take
-from mtr.errors import MtrError, UsageError, render_error, reveal_controls
+from mtr.errors import MtrError, UsageError, reveal_controls
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
@@ -45,7 +45,7 @@ def sync(invocation: Invocation, /, *, full: bool, watch: bool, **options: str |
         return 0
     result = Errand(delivery, voice, full=full).sync()
     if not result.files_sent and not result.deleted:
-        voice.detail(f"{line.server_name} is up to date")
+        (voice.say if voice.is_interactive else voice.detail)(f"{line.server_name} is up to date")
     return _watch(delivery, voice) if watch else 0
 
 
@@ -59,6 +59,7 @@ def _watch(delivery: Delivery, voice: Voice) -> int:
     """Sync whenever something is saved; a failure is said, and the next save tries again."""
     from mtr.run import Errand
     from mtr.sync.watch import watch_changes
+    from mtr.voice import show_error
 
     said = False
     for _ in watch_changes(delivery.project.root):
@@ -70,5 +71,5 @@ def _watch(delivery: Delivery, voice: Voice) -> int:
             # A voice of its own: how fast a sync goes counts from its beginning.
             Errand(delivery, voice.renew()).sync(ask=False)
         except MtrError as error:
-            click.echo(render_error(error), err=True, nl=False)
+            show_error(error)
     return 0

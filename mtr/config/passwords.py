@@ -52,7 +52,7 @@ def _load_from_command(name: str, command: str, environ: Mapping[str, str]) -> S
     hint = "run your password_command by hand, and see that it prints the password"
     argv = ["/bin/sh", "-c", command]
     try:
-        found = run_captured(argv, env=environ, timeout_s=COMMAND_TIMEOUT_S, keep_bytes=OUTPUT_BYTES)
+        found = run_captured(argv, env=environ, timeout_s=COMMAND_TIMEOUT_S, keep_bytes=OUTPUT_BYTES, is_secret=True)
     except ProgramTimeout as error:
         raise ConfigError(f"{name}: password_command did not end in {COMMAND_TIMEOUT_S:g} s", hint=hint) from error
     if found.status != 0:

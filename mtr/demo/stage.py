@@ -133,6 +133,7 @@ def build_environ(environ: Mapping[str, str], directory: Path) -> dict[str, str]
         "XDG_CONFIG_HOME": str(home / ".config"),
         "XDG_CACHE_HOME": str(home / ".cache"),
         "XDG_STATE_HOME": str(home / ".local/state"),
+        "MTR_DISABLE_UPDATE_CHECK": "1",
         "PYTHONPATH": os.pathsep.join([str(package), *filter(None, [environ.get("PYTHONPATH")])]),
     }
 

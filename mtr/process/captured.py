@@ -17,6 +17,7 @@ import threading
 from typing import IO, TYPE_CHECKING, Any
 
 from mtr.errors import MissingProgram, MtrError
+from mtr.process import spawn
 from mtr.process.piped import Captured, ProgramTimeout, run_piped
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ def run_captured(
     timeout_s: float | None = None,
     cwd: Path | None = None,
     keep_bytes: int | None = None,
+    is_secret: bool = False,
 ) -> Captured:
     """Run ``argv`` to its end and return its status and output, of each stream ``keep_bytes`` and a little more.
+
+    ``is_secret`` says that its arguments are for no log.
 
     Raises:
         MissingProgram: ``argv[0]`` is not installed.
@@ -47,7 +51,16 @@ def run_captured(
     out: list[bytes] = []
     err: list[bytes] = []
     take_out, take_err = _keep(out, keep_bytes), _keep(err, keep_bytes)
-    status = stream(argv, on_stdout=take_out, on_stderr=take_err, stdin=stdin, env=env, timeout_s=timeout_s, cwd=cwd)
+    status = stream(
+        argv,
+        on_stdout=take_out,
+        on_stderr=take_err,
+        stdin=stdin,
+        env=env,
+        timeout_s=timeout_s,
+        cwd=cwd,
+        is_secret=is_secret,
+    )
     return Captured(status, b"".join(out), b"".join(err))
 
 
@@ -71,6 +84,7 @@ def stream(
     timeout_s: float | None = None,
     cwd: Path | None = None,
     bound: bool = False,
+    is_secret: bool = False,
 ) -> int:
     """Run ``argv`` to its end, handing over its output in chunks as they come, and return its status.
 
@@ -97,7 +111,12 @@ def stream(
         running = _start(program, argv[1:], options)
         out.close()
         err.close()
-        return _wait(running, program, timeout_s)
+        if spawn.listener is None:
+            return _wait(running, program, timeout_s)
+        spawn.listener.started(running.pid, [argv[0], "***"] if is_secret else argv)
+        status = _wait(running, program, timeout_s)
+        spawn.listener.ended(running.pid, status)
+        return status
 
 
 def build_binder(signal_name: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from mtr.errors import MtrError
+from mtr.process import spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,9 @@ def run_prompted(
     child = pexpect.spawn(
         argv[0], list(argv[1:]), env=dict(environ), timeout=timeout_s, echo=False, ignore_sighup=True, encoding=None
     )
+    key = child.pid or 0
+    if spawn.listener is not None:
+        spawn.listener.started(key, argv)
     try:
         while child.expect([_QUESTION.encode(), pexpect.EOF]) == 0:
             asked: Any = child.before + child.after  # type: ignore[operator]  # bytes, as encoding=None says
@@ -41,4 +45,6 @@ def run_prompted(
         child.close()
     if child.exitstatus is None:
         raise MtrError(f"{argv[0]} was killed by signal {child.signalstatus}")
+    if spawn.listener is not None:
+        spawn.listener.ended(key, int(child.exitstatus))
     return int(child.exitstatus)

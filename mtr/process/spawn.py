@@ -14,6 +14,23 @@ from mtr.errors import MissingProgram
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Protocol
+
+    class Listener(Protocol):
+        """Hears what is started; ``key`` tells apart what runs at the same time."""
+
+        def started(self, key: int, argv: Sequence[str]) -> None:
+            """Hear that a program was started."""
+
+        def opened(self, key: int, what: str, command: str) -> None:
+            """Hear that a session was asked for on the master of the server ``what``."""
+
+        def ended(self, key: int, status: int) -> None:
+            """Hear how it ended."""
+
+
+listener: Listener | None = None
+"""Who hears of every program and session: a log, or ``-vv``. Nobody, as a rule."""
 
 _RESTORED = tuple(getattr(_signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(_signal, name))
 
@@ -60,19 +77,30 @@ def _spawn(
     argv: Sequence[str], environ: Mapping[str, str], actions: Sequence[tuple[object, ...]], *, own_session: bool
 ) -> int:
     try:
-        return os.posix_spawnp(
+        pid = os.posix_spawnp(
             argv[0], list(argv), environ, file_actions=actions, setsigdef=_RESTORED, setsid=own_session
         )
     except FileNotFoundError as error:
         raise MissingProgram(f"{argv[0]} is not installed on this machine", hint=f"install {argv[0]}") from error
+    if listener is not None:
+        listener.started(pid, argv)
+    return pid
 
 
 def wait_for(pid: int) -> int:
     """Wait for ``pid`` to end; return its status as 0 to 255, or ``-n`` for death by signal n."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if listener is not None:
+        listener.ended(pid, status)
+    return status
 
 
 def is_ended(pid: int) -> int | None:
     """Return the status of ``pid`` if it has ended, else None."""
-    ended, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if ended else None
+    ended, found = os.waitpid(pid, os.WNOHANG)
+    if not ended:
+        return None
+    status = os.waitstatus_to_exitcode(found)
+    if listener is not None:
+        listener.ended(pid, status)
+    return status

@@ -15,6 +15,7 @@ import os
 import time
 
 from mtr.errors import ConnectionLost
+from mtr.process import spawn
 from mtr.process.piped import MAX_ANSWER_BYTES, Captured, open_input, read_all
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
@@ -119,7 +120,7 @@ class Wire:
         if facts.speaks_mux:
             sent = {**facts.pick_sent(self.environ), **(extra or {})}
             environ = [f"{name}={value}" for name, value in sent.items()]
-            return Session(
+            session = Session(
                 facts.socket,
                 command,
                 environ,
@@ -128,6 +129,9 @@ class Wire:
                 subsystem=subsystem,
                 terminal=terminal,
             )
+            if spawn.listener is not None:
+                spawn.listener.opened(id(session), self.server_name, command)
+            return session
         from mtr.ssh.through_ssh import SshSession
 
         return SshSession(self, command, descriptors, extra or {}, subsystem=subsystem)
@@ -339,6 +343,8 @@ class Wire:
             else:
                 self.look_after(session, time.monotonic() - started_s + 0.05)
         ended = session.end()
+        if spawn.listener is not None:
+            spawn.listener.ended(id(session), ended.status)
         if ended.arrived and self.facts.socket and not os.path.exists(self.facts.socket) and self._has_lost_master():
             return Ended(255, Outcome.NO_STATUS, "the connection broke before all of the output had come")
         return ended

@@ -69,7 +69,9 @@ class Project:
 class Push:
     """What is to be brought: a plan, the tokens it builds on, the tree that it makes, and its own token and run."""
 
-    __slots__ = ("is_refused", "new", "old", "plan", "run_id", "sent_bytes", "sent_files", "text", "tree")
+    __slots__ = (
+        "is_refused", "new", "old", "packed_bytes", "plan", "run_id", "sent_bytes", "sent_files", "text", "tree",
+    )  # fmt: skip
 
     def __init__(self, plan: Plan, old: list[str], tree: Tree) -> None:
         self.plan = plan
@@ -80,6 +82,8 @@ class Push:
         self.text = ""
         self.is_refused = False
         """Whether the server has told whoever waits for it that it will not come."""
+        self.packed_bytes = 0
+        """How much of what it brings has been packed: what is sent is less, and tells nothing of how far that is."""
         self.sent_bytes = 0
         self.sent_files = 0
 
@@ -315,6 +319,7 @@ class Delivery:
         for piece in write_archive(push.plan.upload, self.project.root, push.plan.folders, finish):
             pieces.append(piece)
             size += len(piece)
+            push.packed_bytes += len(piece)
             if size > PIECE_BYTES:
                 yield packer.compress(b"".join(pieces))
                 pieces, size = [], 0
@@ -334,12 +339,12 @@ class Delivery:
 
         def feed(write: Callable[[bytes], None]) -> None:
             nonlocal is_fed
-            push.sent_bytes, is_fed = 0, False
+            push.sent_bytes, push.packed_bytes, is_fed = 0, 0, False
             for piece in self._write_archive(push, inside=True):
                 write(piece)
                 push.sent_bytes += len(piece)
                 if on_progress:
-                    on_progress(push.sent_bytes)
+                    on_progress(push.packed_bytes)
             is_fed = True
 
         try:

@@ -58,6 +58,7 @@ class Home:
             "GIT_CONFIG_NOSYSTEM": "1",
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "MTR_DISABLE_UPDATE_CHECK": "1",
         }
         (self.home / ".gitconfig").write_text(
             "[user]\n name = A\n email = a@example.org\n[init]\n defaultBranch = main\n"

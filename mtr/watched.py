@@ -1,0 +1,118 @@
+"""A command of which somebody wants to know more: ``-v``, ``-vv``, a log, ``--result``.
+
+Loaded only then. What it sets up holds for the whole process, whatever speaks, starts programs or fails in it, and is
+taken down again at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from mtr import __version__
+from mtr.errors import MtrError
+from mtr.log import Programs, open_log
+from mtr.process import spawn
+from mtr.process.signals import Interrupted
+from mtr.result_file import ResultFile
+from mtr.voice import Voice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mtr.command_line import Invocation
+
+
+def run_watched(invocation: Invocation, environ: Mapping[str, str], act: Callable[[Invocation], int]) -> int:
+    """Do ``act``, tell of it what was asked for, and return its status, or raise what it raises.
+
+    Raises:
+        UsageError: the log or FILE cannot be written; nothing was done.
+    """
+    account = ResultFile(invocation.result) if invocation.result is not None else None
+    try:
+        log = open_log(invocation, environ)
+    except BaseException as error:
+        fail(account, error)
+        raise
+    Voice.verbosity, Voice.log, Voice.account = invocation.verbose, log, account
+    spawn.listener = Programs() if invocation.verbose > 1 or log is not None else None
+    try:
+        if log is not None:
+            log.write("info", _describe(invocation))
+        status = act(invocation)
+        sys.stdout.flush()
+    except BaseException as error:
+        _log_failure(error)
+        fail(account, error)
+        raise
+    else:
+        _log("info", f"mtr ended with {status}")
+        if account is not None:
+            finish(account, status)
+        return status
+    finally:
+        Voice.verbosity, Voice.log, Voice.account, spawn.listener = 0, None, None, None
+        if log is not None:
+            log.close()
+
+
+def raise_verbosity(verbosity: int) -> None:
+    """Tell as much as ``-v`` behind a verb asks for."""
+    Voice.verbosity = max(Voice.verbosity, verbosity)
+    if Voice.verbosity > 1 and spawn.listener is None:
+        spawn.listener = Programs()
+
+
+def finish(account: ResultFile, status: int) -> None:
+    """Write FILE; a run that has been done is not failed for it."""
+    try:
+        account.finish(status)
+    except OSError as error:
+        Voice().say(f"--result: cannot write {error.filename}: {error.strerror}")
+
+
+def fail(account: ResultFile | None, error: BaseException) -> None:
+    """Write FILE, if one was asked for, after a failure, which counts more than that it cannot be written."""
+    if account is None:
+        return
+    try:
+        account.fail(error)
+    except OSError as other:
+        Voice().say(f"--result: cannot write {other.filename}: {other.strerror}")
+
+
+def _log(level: str, text: str) -> None:
+    if Voice.log is not None:
+        Voice.log.write(level, text)
+
+
+def _log_failure(error: BaseException) -> None:
+    """Log an error with the other side's own words, as it is shown."""
+    if isinstance(error, Interrupted):
+        _log("warning", f"interrupted: mtr ends with {error.exit_status}")
+    elif isinstance(error, MtrError):
+        said = [f"{error.code}: {error.message}", error.detail.strip(), error.hint and f"try: {error.hint}"]
+        _log("error", " | ".join(filter(None, said)))
+        _log("info", f"mtr ended with {error.exit_status}")
+    else:
+        _log("error", f"{type(error).__name__}: {error}")
+
+
+def _describe(invocation: Invocation) -> str:
+    """Return how a log begins: the version and what was asked for, the values of variables left out."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    words = _describe_words(invocation)
+    server = f" on {invocation.server}" if invocation.server else ""
+    return f"mtr {__version__}, Python {python} on {sys.platform}, in {os.getcwd()}: {words}{server}"
+
+
+def _describe_words(invocation: Invocation) -> str:
+    from mtr.log import render_argv, render_word
+
+    if not invocation.words:
+        return "no command"
+    kind = "verb" if invocation.own_word else "text for a shell" if len(invocation.words) == 1 else "command"
+    shown = render_word(invocation.words[0]) if len(invocation.words) == 1 else render_argv(invocation.words)
+    return f"{kind} {shown}"
