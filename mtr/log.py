@@ -1,9 +1,9 @@
 """What ``-vv`` and a log tell beyond ``-v``: every program that is started, every session, with status and time.
 
-A log is a file of lines: time, process, id of the run (``-`` before it has one), level, text. One write for each line,
-to a file opened for appending, so that the lines of several runs stay whole. Never in it: what comes from or goes to the
-command, the environment's values, passwords. Arguments show as they are, but for those that hold what is secret by
-their look (``--token=…``, ``https://user:password@…``), and for scripts, which show by their name.
+A log is a file of lines: time, process, id of the run (``-`` before it has one), level, text. One write for each
+line, to a file opened for appending, so that the lines of several runs stay whole. Never in it: what comes from or goes
+to the command, the environment's values, passwords. Arguments show as they are, but for those that hold what is secret
+by their look (``--token=…``, ``https://user:password@…``), and for scripts, which show by their name.
 
     --log-file FILE   appends to FILE; made 0600; no link, no file of another user's
     --enable-log      .mtr/logs/mtr_YYYYMMDD_HHMMSS.log of the project, directory 0700, file 0600; the newest 20 stay

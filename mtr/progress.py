@@ -38,12 +38,12 @@ class _Drawn:
     looks: tuple[tuple[float, int], ...] = ()
 
 
-def draw_bar(label: str, bytes_done: int, bytes_total: int, started_s: float) -> None:
-    """Draw how far a transfer is that began at ``started_s`` of the monotonic clock; seldom enough to cost nothing."""
+def draw_bar(label: str, bytes_done: int, bytes_total: int) -> None:
+    """Draw how far a transfer is; seldom enough to cost nothing."""
     now_s = time.monotonic()
     if now_s - _Drawn.drawn_s < REDRAW_S or not can_erase():
         return
-    rate = _find_rate(now_s, bytes_done, started_s)
+    rate = _find_rate(now_s, bytes_done)
     columns = find_columns()
     with _lock:
         line, width = render_bar(
@@ -60,17 +60,15 @@ def draw_bar(label: str, bytes_done: int, bytes_total: int, started_s: float) ->
         _Drawn.drawn_s, _Drawn.width, _Drawn.is_below = now_s, width, False
 
 
-def _find_rate(now_s: float, bytes_done: int, started_s: float) -> float:
-    """Return the bytes per second of the last seconds."""
+def _find_rate(now_s: float, bytes_done: int) -> float:
+    """Return the bytes per second of the last seconds, 0 where that is not known yet."""
     looks = _Drawn.looks
-    if not looks or looks[0][0] < started_s or looks[-1][1] > bytes_done:
-        looks = ((started_s, 0),)
-    looks = (*(look for look in looks if look[0] > now_s - RATE_WINDOW_S), (now_s, bytes_done))
-    if len(looks) == 1:
-        looks = (*_Drawn.looks[-1:], *looks)
-    _Drawn.looks = looks
-    (first_s, first), (last_s, last) = looks[0], looks[-1]
-    return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
+    if looks and looks[-1][1] > bytes_done:
+        looks = ()  # another transfer has begun
+    recent = tuple(look for look in looks if look[0] > now_s - RATE_WINDOW_S)
+    _Drawn.looks = (*(recent or looks[-1:]), (now_s, bytes_done))
+    first_s, first = _Drawn.looks[0]
+    return (bytes_done - first) / (now_s - first_s) if now_s > first_s else 0.0
 
 
 def render_bar(
@@ -82,10 +80,10 @@ def render_bar(
     """
     done = min(bytes_done, bytes_total)
     fraction = done / bytes_total if bytes_total else 0.0
-    left_s = (bytes_total - done) / rate if rate > 0 else None
     begin, percent = f"mtr: {label}", f"{int(fraction * 100):3d}%"
-    parts = [f"{render_bytes(done)} of {render_bytes(bytes_total)}", f"{render_bytes(int(rate))}/s"]
-    parts += [f"{render_left(left_s)} left"] if left_s is not None else []
+    parts = [f"{render_bytes(done)} of {render_bytes(bytes_total)}"]
+    if rate > 0:
+        parts += [f"{render_bytes(int(rate))}/s", f"{render_left((bytes_total - done) / rate)} left"]
     while True:
         end = "  ".join([percent, *parts])
         room = width - len(begin) - len(end) - 2

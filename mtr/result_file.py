@@ -10,9 +10,9 @@
     files    how many files were brought; ``bytes`` how many that took on the line, ``deleted`` how many went there
     ms       how long it took, and in ``phases`` each phase, in milliseconds
 
-What is not known, or was not the case, is null. New keys may come; none changes its meaning. FILE is replaced as a whole
-when the run ends, and removed when it begins: after a run that was killed there is none. It is made with the user's
-umask, like any other file of theirs; a link in its place is replaced, not followed.
+What is not known, or was not the case, is null. New keys may come; none changes its meaning. FILE is replaced as a
+whole when the run ends, and removed when it begins: after a run that was killed there is none. It is made with the
+user's umask, like any other file of theirs; a link in its place is replaced, not followed.
 """
 
 from __future__ import annotations

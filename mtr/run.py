@@ -111,7 +111,7 @@ def open_line(
     line = Line(route.facts, environ, recover=recover, says=voice.say)
     line.end_cut_off()
     if voice.tells:
-        voice.detail(f"nothing to read anew, and a connection to {line.label} that stands")
+        voice.detail(f"connection to {line.label} reused, the configuration is unchanged")
     return route, line
 
 

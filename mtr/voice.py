@@ -36,14 +36,17 @@ _TELL_AFTER_S = 1.0
 LONG_RUN_S = 10.0
 """A command that ran longer says how it ended: whoever waited may have looked away."""
 
-INTERACTIVE = frozenset(
+FULL_SCREEN = frozenset(
     (
-        "bash", "btop", "dash", "emacs", "fish", "gdb", "htop", "ipython", "ksh", "less", "lldb", "man", "mc", "more",
-        "mosh", "nano", "nvim", "nvitop", "nvtop", "pdb", "psql", "screen", "sh", "ssh", "tail", "tig", "tmux", "top",
-        "vi", "view", "vim", "watch", "zellij", "zsh",
+        "btop", "emacs", "htop", "less", "man", "mc", "more", "nano", "nvim", "nvitop", "nvtop", "screen", "tail",
+        "tig", "tmux", "top", "vi", "view", "vim", "watch", "zellij",
     )
 )  # fmt: skip
 """Programs that end when the person in front of them says so: how long that took is no news."""
+
+READERS = frozenset(("bash", "dash", "fish", "ipython", "julia", "ksh", "lua", "node", "psql", "python", "python3",
+                     "R", "sh", "sqlite3", "zsh"))  # fmt: skip
+"""Such programs where they stand alone: with a script they are at work."""
 
 
 class Voice:
@@ -139,7 +142,7 @@ class Voice:
         if self._interactive and time.monotonic() - self._started_s > _SHOW_AFTER_S:
             from mtr.progress import draw_bar
 
-            draw_bar(self.label, bytes_done, bytes_total, self._started_s)
+            draw_bar(self.label, bytes_done, bytes_total)
 
     def waiting(self, text: str) -> waiting:
         """Return a block that says what it waits for while it takes long, on a terminal, and takes that away again."""
@@ -164,8 +167,10 @@ class Voice:
         """Print how a command ended that ran for long, for the person who comes back to it; detail for ``-v``."""
         took_s = time.monotonic() - self._entered_s
         if self.tells:
-            self.detail(f"ended with {describe_status(status)} after {render_duration(took_s)}")
-        elif tty and self._interactive and took_s > LONG_RUN_S and _name(words) not in INTERACTIVE:
+            self.detail(f"the command ended with {describe_status(status)} after {render_duration(took_s)}")
+        if self._verbose or Voice.verbosity:
+            return
+        if tty and self._interactive and took_s > LONG_RUN_S and not is_conversation(words):
             from mtr.progress import find_line
 
             find_line()
@@ -226,9 +231,11 @@ def _is_raw() -> bool:
         return False
 
 
-def _name(words: Sequence[str]) -> str:
-    """Return the name of the program in ``words``."""
-    return words[0].split(maxsplit=1)[0].rpartition("/")[2] if words and words[0].strip() else ""
+def is_conversation(words: Sequence[str]) -> bool:
+    """Tell whether ``words`` start what a person ends themselves: an editor, a pager, a shell."""
+    words = words[0].split() if len(words) == 1 else words
+    name = words[0].rpartition("/")[2] if words else ""
+    return name in FULL_SCREEN or (name in READERS and all(word.startswith("-") for word in words[1:]))
 
 
 def shorten(text: str, limit: int) -> str:
@@ -250,7 +257,9 @@ def describe_status(status: int) -> str:
 
 def render_duration(seconds: float) -> str:
     """Return e.g. ``12 ms``, ``3.4 s``, ``2 min 14 s``, ``3 h 5 min``, ``2 d 4 h``."""
-    if seconds < 1:
+    if seconds < 0.0005:
+        return "<1 ms"
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f} s"
