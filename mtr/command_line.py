@@ -185,7 +185,7 @@ def _suggest(word: str) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(word.partition("=")[0][:100], _BY_FLAG, n=1)
-    return f"{close[0]} is one; mtr run --help lists them all" if close else "mtr run --help"
+    return f"did you mean {close[0]}? mtr run --help lists them all" if close else "mtr run --help"
 
 
 def _apply(invocation: Invocation, option: Option, value: str | None) -> None:

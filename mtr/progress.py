@@ -24,6 +24,9 @@ RATE_WINDOW_S = 5.0
 
 WIDEST_BAR, NARROWEST_BAR = 24, 8
 ERASE_LINE, ERASE_BELOW = "\r\x1b[K", "\r\x1b[J"
+DOWN_SAVE, RESTORE_UP = "\x1bD\x1b7", "\x1b8\x1b[A"
+"""To the next line, in the same column, which is the place to come back from: a position kept before would be another
+one where that scrolls the screen. IND, DECSC, DECRC, CUU: xterm's ctlseqs."""
 
 _lock = threading.RLock()
 """A transfer draws from a thread of its own."""
@@ -118,17 +121,19 @@ def render_left(seconds: float) -> str:
 def tell_later(text: str, delay_s: float) -> Callable[[], None]:
     """Show ``text`` after ``delay_s``, below the line with the cursor; return what ends that, and takes it away.
 
-    Below, because ssh may ask for something meanwhile: its question stands where the cursor is, and nothing of ours
-    is in its line.
+    Below, and the cursor stays, because ssh may ask for something: before, then its answer is typed where it was; or
+    meanwhile, then nothing of ours is in the line of its question.
     """
     if not can_erase():
         return lambda: None
 
     def show() -> None:
         with _lock:
+            if _is_asked():
+                return
             dots = "…" if is_unicode(os.environ) else "..."
             line = f"mtr: {text} {dots}"[: find_columns() - 1]
-            sys.stderr.write(f"\r\n{line}\x1b[A\r")
+            sys.stderr.write(f"{DOWN_SAVE}\r{line}{RESTORE_UP}")
             sys.stderr.flush()
             _Drawn.width, _Drawn.is_below = len(line), True
 
@@ -142,6 +147,16 @@ def tell_later(text: str, delay_s: float) -> Callable[[], None]:
         write_over("")
 
     return end
+
+
+def _is_asked() -> bool:
+    """Tell whether somebody is asked for a password just now: nothing shows of what is typed."""
+    import termios
+
+    try:
+        return not termios.tcgetattr(2)[3] & termios.ECHO
+    except termios.error:
+        return False
 
 
 def write_over(text: str) -> None:

@@ -58,7 +58,8 @@ class Endpoint:
     @property
     def label(self) -> str:
         """Name and address, as errors show them: ``gpu-01 (dev@10.0.0.7:22)``; one where they are the same."""
-        return self.address if self.server_name == self.address else f"{self.server_name} ({self.address})"
+        name, address = self.server_name, self.address
+        return name if address in (name, f"{name}:22") else f"{name} ({address})"
 
 
 def load_client(environ: Mapping[str, str]) -> options.SshClient:

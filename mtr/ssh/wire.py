@@ -80,7 +80,7 @@ class Wire:
     def label(self) -> str:
         """Name and address, as errors show them: ``gpu-01 (dev@10.0.0.7:22)``; one where they are the same."""
         name, address = self.facts.server_name, self.facts.address
-        return address if name == address else f"{name} ({address})"
+        return name if address in (name, f"{name}:22") else f"{name} ({address})"
 
     @property
     def destination(self) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.lab.processes import wait_until
 from tests.lab.relay import Relay
+from tests.lab.sshd import PASSWORD, PASSWORD_USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,17 +51,21 @@ def see(child: pexpect.spawn) -> str:
 
 def render_screen(text: str, columns: int) -> list[str]:
     """Return the lines that a terminal shows after ``text``: what moves and erases is obeyed, colours are not."""
-    lines, row, column = [""], 0, 0
-    for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|.", text, re.DOTALL):
+    lines, row, column, saved = [""], 0, 0, (0, 0)
+    for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[D78]|.", text, re.DOTALL):
         if token in ("\x1b[K", "\x1b[J"):
             lines[row] = lines[row][:column]
             del lines[row + 1 if token == "\x1b[J" else len(lines) :]
         elif token.startswith("\x1b[") and token.endswith("A"):
             row = max(0, row - int(token[2:-1] or 1))
+        elif token == "\x1b7":
+            saved = row, column
+        elif token == "\x1b8":
+            row, column = saved
         elif token == "\r":
             column = 0
-        elif token == "\n" or (not token.startswith("\x1b") and column >= columns):
-            row, column = row + 1, 0 if token != "\n" else column
+        elif token in ("\n", "\x1bD") or (not token.startswith("\x1b") and column >= columns):
+            row, column = row + 1, column if token in ("\n", "\x1bD") else 0
             lines += [""] * (row + 1 - len(lines))
         if token not in ("\r", "\n") and not token.startswith("\x1b"):
             lines[row] = f"{lines[row]:{column}}"[:column] + token + lines[row][column + 1 :]
@@ -192,6 +197,33 @@ def test_a_connection_that_takes_long_says_what_it_waits_for(home: Home, project
     relay.delay_s = 0.0
     screen = render_screen(before + see(child), 80)
     assert screen == ["done"]
+
+
+def test_a_question_of_ssh_is_answered_in_its_place(home: Home, project: Path) -> None:
+    """One that stood there before the wait got long: what is drawn below it moves nothing, and goes."""
+    home.known_hosts.write_text("")
+    home.write_ssh_config("StrictHostKeyChecking ask\n")
+    child = home.spawn_mtr(["--no-sync", "echo", "done"], project, dimensions=(24, 120))
+    child.expect("connecting to lab")
+    before = child.before.decode() + child.after.decode()
+    child.sendline("yes")
+    seen = before + see(child)
+    assert child.exitstatus == 0, seen
+    screen = render_screen(seen, 120)
+    assert "connecting to lab" not in "".join(screen)
+    assert any(line.endswith("(yes/no/[fingerprint])? yes") for line in screen), screen
+
+
+def test_nothing_is_drawn_while_a_password_is_asked_for(home: Home, project: Path) -> None:
+    """Who types one is not told that mtr is connecting."""
+    config = project / ".mtr" / "config.yaml"
+    config.write_text(config.read_text().replace('"bash"', f'"{PASSWORD_USER}"'))
+    home.write_ssh_config("PubkeyAuthentication no\n")
+    child = home.spawn_mtr(["--no-sync", "echo", "done"], project)
+    child.expect("assword: ")
+    assert child.expect(["connecting", pexpect.TIMEOUT], timeout=2) == 1
+    child.sendline(PASSWORD)
+    assert "done" in see(child)
 
 
 def test_a_connection_that_fails_takes_it_away_too(home: Home, project: Path, relay: Relay) -> None:
