@@ -17,7 +17,7 @@ from mtr.ssh.line import Line
 from mtr.sync.delivery import Delivery, Push, TreeMoved, TreeRefused
 from mtr.sync.manifest import find_manifest
 from mtr.sync.result import SyncResult
-from mtr.voice import Voice, render_bytes, render_duration
+from mtr.voice import Voice, clear_line, render_bytes, render_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -357,7 +357,7 @@ class Errand:
 
             push_by_sftp(delivery, push, show)
         else:
-            delivery.stream(push, show, is_awaited=is_awaited)
+            delivery.stream(push, show, before_last=clear_line, is_awaited=is_awaited)
         delivery.confirm(push)
         self._show(push)
 

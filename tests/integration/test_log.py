@@ -7,8 +7,11 @@ import os
 import re
 import shlex
 import stat
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+import pexpect
 import pytest
 
 from tests.lab.sshd import PASSWORD, PASSWORD_USER
@@ -155,9 +158,9 @@ def test_a_log_on_a_full_disk_does_not_stop_the_run(home: Home, project: Path) -
     line = 'ulimit -f 1; trap "" XFSZ; exec "$@"'
     log = home.dir / "full.log"
     log.write_text("x" * 500)
-    argv = [__import__("sys").executable, "-m", "mtr", "--no-sync", "--log-file", str(log), "echo", "there"]
+    argv = [sys.executable, "-m", "mtr", "--no-sync", "--log-file", str(log), "echo", "there"]
     assert home.run_mtr(["true"], project).returncode == 0
-    done = __import__("subprocess").run(
+    done = subprocess.run(
         ["sh", "-c", line, "sh", *argv], cwd=project, env=home.environ, capture_output=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, b"there\n")
@@ -228,7 +231,7 @@ def test_a_terminal_run_logs_no_secret_either(home: Home, project: Path) -> None
     home.configure(project, env={"CONFIGURED": "planted-in-env"}, ssh_options={"SetEnv": "LC_X=planted-by-setenv"})
     child = home.spawn_mtr(["--log-file", str(log), "-e", "GIVEN=planted-in-e", "sh", "-c", "echo $GIVEN"], project)
     child.expect("planted-in-e")
-    child.expect(__import__("pexpect").EOF)
+    child.expect(pexpect.EOF)
     child.close()
     text = log.read_text()
     assert re.search(r"started .*ssh .* -tt -- 127\.0\.0\.1 'mtr-[0-9a-f]{16} remote/gate\.sh'", text)

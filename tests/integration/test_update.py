@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -121,7 +122,7 @@ def test_it_is_never_asked_for_where_nobody_wants_it(home: Home, project: Path, 
         done = home.run_mtr(["true"], project)
         assert (done.stdout, done.stderr) == (b"", b"")
     elif how == "stdout":
-        line = f"{__import__('sys').executable} -m mtr true >/dev/null"
+        line = f"{sys.executable} -m mtr true >/dev/null"
         child = pexpect.spawn("sh", ["-c", line], cwd=str(project), env=home.environ, timeout=30)
         child.expect(pexpect.EOF)
         child.close()
@@ -140,7 +141,7 @@ def test_a_project_cannot_have_its_own_code_run_for_it(home: Home, project: Path
         (project / name).mkdir()
         (project / name / "__init__.py").write_text(f"open({str(home.dir / 'caught')!r}, 'w')\n")
         (project / name / "__main__.py").write_text("")
-    argv = [__import__("sys").executable, "-P", "-m", "mtr", "echo", "done"]
+    argv = [sys.executable, "-P", "-m", "mtr", "echo", "done"]
     child = pexpect.spawn(argv[0], argv[1:], cwd=str(project), env=home.environ, timeout=30)
     child.expect(pexpect.EOF)
     child.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import pexpect
@@ -112,6 +113,16 @@ def test_a_resize_during_a_bar_is_noticed(home: Home, slow: Path) -> None:
     assert "synced 1 file" in seen
 
 
+def test_the_bar_is_gone_before_the_command_writes(home: Home, slow: Path) -> None:
+    """``… | mtr CMD`` at a terminal: the files travel beside the command, which waits, and has its lines for itself."""
+    line = f"echo hello | {sys.executable} -m mtr cat"
+    seen = see(pexpect.spawn("sh", ["-c", line], cwd=str(slow), env=home.environ, timeout=30))
+    assert "%" in seen
+    said, receipt = sorted(render_screen(seen, 80))
+    assert said == "hello"
+    assert receipt.startswith("mtr: synced 1 file (4.0 MB)")
+
+
 def test_no_color_and_ascii(home: Home, slow: Path) -> None:
     """NO_COLOR: no colour, the bar stays. A C locale: no character beyond ASCII."""
     home.environ |= {"NO_COLOR": "1", "LANG": "C"}
@@ -139,7 +150,7 @@ def test_batch_gets_no_colour_and_nothing_drawn(home: Home, slow: Path, args: li
 
 def test_stdout_elsewhere_is_batch(home: Home, slow: Path) -> None:
     """``mtr CMD >file`` at a terminal: nothing is drawn, no receipt, no time."""
-    line = f"{__import__('sys').executable} -m mtr sync >out"
+    line = f"{sys.executable} -m mtr sync >out"
     child = pexpect.spawn("sh", ["-c", line], cwd=str(slow), env=home.environ, timeout=30)
     assert see(child) == ""
 
