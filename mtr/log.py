@@ -42,6 +42,9 @@ _SCRIPT = re.compile(r"exec /bin/sh -c '[^']*' (mtr-[a-z0-9]+) ")
 _HIDDEN_NAME = r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|access[_-]?key|credential)[\w.-]*"
 _HIDDEN_VALUE = re.compile(rf"(?i)^(-{{0,2}}{_HIDDEN_NAME}[=:]).+", re.DOTALL)
 _HIDDEN_FLAG = re.compile(rf"(?i)^-{{1,2}}{_HIDDEN_NAME}$")
+_HIDDEN_IN_TEXT = re.compile(rf"(?i)(?<![\w.-])(-{{0,2}}{_HIDDEN_NAME}=|--{_HIDDEN_NAME}\s+)(?:'[^']*'|\"[^\"]*\"|\S+)")
+"""In a text for a shell."""
+
 _SET_VARIABLE = re.compile(r"(?i)^((?:-o)?\s*setenv[= ]).*", re.DOTALL)
 _IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
 _BEARER = re.compile(r"(?i)\b(authorization:\s*\w+|bearer)\s+\S+")
@@ -144,7 +147,8 @@ def _encode_scripts() -> dict[str, str]:
 
 def render_word(word: str) -> str:
     """Return one argument: what looks secret masked, the rest in at most ``MAX_WORD``."""
-    for pattern in (_HIDDEN_VALUE, _SET_VARIABLE):
+    patterns = (_HIDDEN_IN_TEXT,) if any(map(str.isspace, word)) else (_HIDDEN_VALUE,)
+    for pattern in (*patterns, _SET_VARIABLE):
         word = pattern.sub(r"\1***", word)
     word = _BEARER.sub(r"\1 ***", _IN_ADDRESS.sub("***", word))
     return shorten(word, MAX_WORD)
