@@ -190,9 +190,9 @@ def render_error(error: MtrError, *, has_colour: bool = False) -> str:
 
     The first line is ``mtr: MESSAGE``; detail and hint stand below, indented to its text.
     """
-    red, bold, plain = ("\x1b[1;31m", "\x1b[1m", "\x1b[0m") if has_colour else ("", "", "")
+    red, plain = ("\x1b[1;31m", "\x1b[0m") if has_colour else ("", "")
     lines = sanitize(error.message).splitlines() or [error.code]
     lines += sanitize(error.detail).strip("\n").splitlines()
     if error.hint:
-        lines.append(f"{bold}try:{plain} {sanitize(error.hint)}")
+        lines.append(f"try: {sanitize(error.hint)}")
     return f"{red}mtr:{plain} " + "\n     ".join(lines) + "\n"

@@ -27,7 +27,7 @@ from mtr.scripts import list_scripts, load_script
 from mtr.voice import Voice, render_duration, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mtr.command_line import Invocation
 
@@ -154,8 +154,8 @@ def render_word(word: str) -> str:
     return shorten(word, MAX_WORD)
 
 
-def open_log(invocation: Invocation, environ: Mapping[str, str]) -> Log | None:
-    """Return the log that was asked for, None if none was; ``--log-file`` wins over ``--enable-log``.
+def open_log(invocation: Invocation) -> Log:
+    """Return the log that was asked for; ``--log-file`` wins over ``--enable-log``.
 
     Raises:
         MtrError: it cannot be opened; nothing has been done yet.
@@ -164,7 +164,7 @@ def open_log(invocation: Invocation, environ: Mapping[str, str]) -> Log | None:
     if invocation.log_file is not None:
         path = os.path.abspath(invocation.log_file)
         return Log(_open_file(path), path, level)
-    return _open_in_project(invocation, environ, level) if invocation.enable_log else None
+    return _open_in_project(invocation, level)
 
 
 def _open_file(path: str) -> int:
@@ -183,11 +183,10 @@ def _open_file(path: str) -> int:
     return descriptor
 
 
-def _open_in_project(invocation: Invocation, environ: Mapping[str, str], level: str) -> Log:
+def _open_in_project(invocation: Invocation, level: str) -> Log:
     """Make the log of this run in the project's ``.mtr/logs``, and remove the oldest ones."""
     from mtr.config.project import find_project
 
-    del environ
     project = find_project(Path(invocation.directory or os.getcwd()).absolute())
     project.ensure_syncable()
     folder = project.root / ".mtr" / "logs"

@@ -346,7 +346,10 @@ class Errand:
         delivery = self._delivery
 
         def show(count: int) -> None:
-            self._voice.show_count(count, push.plan.bytes_total)
+            if is_awaited and push.text:
+                clear_line()  # The rest is about to go, and the command that waits for it may write at once.
+            else:
+                self._voice.show_count(count, push.plan.bytes_total)
 
         if transport == "rsync":
             from mtr.sync.rsync_push import push_by_rsync
@@ -357,7 +360,7 @@ class Errand:
 
             push_by_sftp(delivery, push, show)
         else:
-            delivery.stream(push, show, before_last=clear_line, is_awaited=is_awaited)
+            delivery.stream(push, show, is_awaited=is_awaited)
         delivery.confirm(push)
         self._show(push)
 

@@ -77,10 +77,9 @@ def _parse(arguments: Sequence[str]) -> Invocation:
         return parse_arguments(arguments, invocation)
     except MtrError as error:
         if invocation.result is not None:
-            from mtr.result_file import ResultFile
-            from mtr.watched import fail
+            from mtr.watched import begin, fail
 
-            fail(ResultFile(invocation.result), error)
+            fail(begin(invocation.result), error)
         raise
 
 
@@ -108,7 +107,7 @@ def _do(invocation: Invocation) -> int:
     if invocation.verbose or invocation.log_file or invocation.enable_log or invocation.result:
         from mtr.watched import run_watched
 
-        return run_watched(invocation, os.environ, _dispatch)
+        return run_watched(invocation, _dispatch)
     return _dispatch(invocation)
 
 

@@ -1,7 +1,8 @@
 """A command of which somebody wants to know more: ``-v``, ``-vv``, a log, ``--result``.
 
-Loaded only then. What it sets up holds for the whole process, whatever speaks, starts programs or fails in it, and is
-taken down again at its end.
+Loaded only then, and loads no more than what was asked for: ``-v`` must not make slow what it tells the time of. What
+it sets up holds for the whole process, whatever speaks, starts programs or fails in it, and is taken down again at its
+end.
 """
 
 from __future__ import annotations
@@ -12,32 +13,33 @@ from typing import TYPE_CHECKING
 
 from mtr import __version__
 from mtr.errors import MtrError
-from mtr.log import Programs, open_log
 from mtr.process import spawn
 from mtr.process.signals import Interrupted
-from mtr.result_file import ResultFile
 from mtr.voice import Voice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from mtr.command_line import Invocation
+    from mtr.log import Log
+    from mtr.result_file import ResultFile
 
 
-def run_watched(invocation: Invocation, environ: Mapping[str, str], act: Callable[[Invocation], int]) -> int:
+def run_watched(invocation: Invocation, act: Callable[[Invocation], int]) -> int:
     """Do ``act``, tell of it what was asked for, and return its status, or raise what it raises.
 
     Raises:
         UsageError: the log or FILE cannot be written; nothing was done.
     """
-    account = ResultFile(invocation.result) if invocation.result is not None else None
+    account = begin(invocation.result) if invocation.result is not None else None
     try:
-        log = open_log(invocation, environ)
+        log = _open_log(invocation)
     except BaseException as error:
         fail(account, error)
         raise
     Voice.verbosity, Voice.log, Voice.account = invocation.verbose, log, account
-    spawn.listener = Programs() if invocation.verbose > 1 or log is not None else None
+    if invocation.verbose > 1 or log is not None:
+        _listen()
     try:
         if log is not None:
             log.write("info", _describe(invocation))
@@ -62,7 +64,14 @@ def raise_verbosity(verbosity: int) -> None:
     """Tell as much as ``-v`` behind a verb asks for."""
     Voice.verbosity = max(Voice.verbosity, verbosity)
     if Voice.verbosity > 1 and spawn.listener is None:
-        spawn.listener = Programs()
+        _listen()
+
+
+def begin(path: str) -> ResultFile:
+    """Return the file that is to take the result of the run that begins."""
+    from mtr.result_file import ResultFile
+
+    return ResultFile(path)
 
 
 def finish(account: ResultFile, status: int) -> None:
@@ -81,6 +90,20 @@ def fail(account: ResultFile | None, error: BaseException) -> None:
         account.fail(error)
     except OSError as other:
         Voice().say(f"--result: cannot write {other.filename}: {other.strerror}")
+
+
+def _open_log(invocation: Invocation) -> Log | None:
+    if invocation.log_file is None and not invocation.enable_log:
+        return None
+    from mtr.log import open_log
+
+    return open_log(invocation)
+
+
+def _listen() -> None:
+    from mtr.log import Programs
+
+    spawn.listener = Programs()
 
 
 def _log(level: str, text: str) -> None:

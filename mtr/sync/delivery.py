@@ -325,17 +325,8 @@ class Delivery:
                 pieces, size = [], 0
         yield packer.compress(b"".join(pieces)) + packer.flush()
 
-    def stream(
-        self,
-        push: Push,
-        on_progress: Callable[[int], None] | None = None,
-        *,
-        before_last: Callable[[], None] | None = None,
-        is_awaited: bool = False,
-    ) -> None:
+    def stream(self, push: Push, on_progress: Callable[[int], None] | None = None, *, is_awaited: bool = False) -> None:
         """Bring ``push`` over a session of its own; with ``is_awaited`` a gate waits for it.
-
-        ``before_last`` is called before the last of it goes: the command that waits may write as soon as that is there.
 
         Raises:
             TreeRefused: the server's tree is not what it builds on.
@@ -348,18 +339,12 @@ class Delivery:
 
         def feed(write: Callable[[bytes], None]) -> None:
             nonlocal is_fed
-            push.sent_bytes, push.packed_bytes, is_fed = 0, 0, False
-            last = b""
+            push.sent_bytes, push.packed_bytes, push.text, is_fed = 0, 0, "", False
             for piece in self._write_archive(push, inside=True):
-                write(last)
-                push.sent_bytes += len(last)
                 if on_progress:
                     on_progress(push.packed_bytes)
-                last = piece
-            if before_last:
-                before_last()
-            write(last)
-            push.sent_bytes += len(last)
+                write(piece)
+                push.sent_bytes += len(piece)
             is_fed = True
 
         try:
