@@ -19,6 +19,7 @@ instance a message (what, where), a ``detail`` (the remote's or the program's ow
     │   ├── HostKeyChanged       the server's key is not the one that was stored
     │   └── LoginShellBroken     logged in, but the login shell never ran what it was given
     ├── ConnectionLost           the line broke after the command had started
+    ├── TimedOut                 exit 124: the time that --timeout gave the command is over
     ├── LockTimeout              another mtr on this machine holds a lock for too long
     ├── GateRefused              the server refused before the command started
     └── SyncError                the files did not reach the server; the command did not start
@@ -133,6 +134,13 @@ class ConnectionLost(MtrError):
     """The line broke after the command had started; its fate is unknown."""
 
     code = "connection-lost"
+
+
+class TimedOut(MtrError):
+    """The time that the command was given is over, and it was ended."""
+
+    code = "timed-out"
+    exit_status = 124
 
 
 class LockTimeout(MtrError):

@@ -34,9 +34,10 @@ from mtr.errors import (
     ProjectError,
     ServerNotFound,
     SyncError,
+    TimedOut,
     UsageError,
 )
-from mtr.process.signals import Interrupted
+from mtr.process.signals import Expired, Interrupted
 from mtr.state import remove_file, write_atomic
 
 _PHASES: tuple[tuple[type[MtrError], str], ...] = (
@@ -86,7 +87,9 @@ class ResultFile:
     def fail(self, error: BaseException) -> None:
         """Write that ``error`` ended the run."""
         self.enter(self._phase)
-        if isinstance(error, Interrupted):
+        if isinstance(error, Expired):
+            self._write(error.exit_status, by="mtr", error=TimedOut(f"ended after {error.timeout_s:g} s"))
+        elif isinstance(error, Interrupted):
             self._write(error.exit_status, by="mtr", signal_name=signal.Signals(error.signum).name)
         elif isinstance(error, BrokenPipeError):
             self._write(128 + signal.SIGPIPE, by="mtr", signal_name="SIGPIPE")

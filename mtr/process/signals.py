@@ -38,6 +38,7 @@ class Expired(Interrupted):
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(_signal.SIGTERM)
+        self.timeout_s = timeout_s
         self.words = f"mtr: ended after {timeout_s:g} s, as --timeout says\n"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -66,9 +67,13 @@ def test_a_command_is_ended_after_its_time(home: Home, project: Path, client: st
     home.configure(project, client=client)
     assert home.run_mtr(["true"], project).returncode == 0
     started_s = time.monotonic()
-    done = home.run_mtr(["--timeout", "4", "sh", "-c", "echo begun; sleep 4321 & sleep 4321"], project)
+    done = home.run_mtr(
+        ["--result", "told", "--timeout", "4", "sh", "-c", "echo begun; sleep 4321 & sleep 4321"], project
+    )
     assert (done.returncode, done.stdout) == (124, b"begun\n")
     assert done.stderr == b"mtr: ended after 4 s, as --timeout says\n"
+    told = json.loads((project / "told").read_text())
+    assert (told["by"], told["exit"], told["code"]) == ("mtr", 124, "timed-out")
     assert time.monotonic() - started_s < 30
     wait_until(lambda: not list_outliving(home), "the command's processes to end")
     done = home.run_mtr(["--timeout=60", "sh", "-c", "exit 3"], project)
