@@ -81,16 +81,20 @@ _BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
 
 
 class Invocation:
-    """A parsed command line. ``forced`` says that ``--`` or ``run`` made the words a remote command."""
+    """A parsed command line. ``forced`` says that ``--`` or ``run`` made the words a remote command.
+
+    ``alias`` is the alias that it was made of, with its text, "" for none.
+    """
 
     __slots__ = (
-        "check_update", "directory", "dry_run", "enable_log", "env", "forced", "get", "help", "init", "log_file",
-        "log_level", "pull", "quiet", "result", "server", "sync", "timeout_s", "to", "tty", "verbose", "version",
-        "words",
+        "alias", "check_update", "directory", "dry_run", "enable_log", "env", "forced", "get", "help", "init",
+        "log_file", "log_level", "pull", "quiet", "result", "server", "sync", "timeout_s", "to", "tty", "verbose",
+        "version", "words",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.words: list[str] = []
+        self.alias = ""
         self.forced = False
         self.server: str | None = None
         self.directory: str | None = None

@@ -31,13 +31,17 @@ MAX_BYTES = 64 << 20
 AMBIENT = ("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "KRB5CCNAME", "SSH_AUTH_SOCK", "DISPLAY", "USER")
 
 
+_KEPT = ("aliases", "env", "pre_cmd", "python", "remote_dir", "shell", "subdir")
+
+
 class Route:
     """Where a run goes: the project, the server's facts, and how a command is run there.
 
-    ``remote_dir`` is ``~`` for a run without a project, and ``project`` is None then.
+    ``remote_dir`` is ``~`` for a run without a project, and ``project`` is None then. ``aliases`` are those of the
+    configuration, texts by names: what a first word stands for must be known before anything else.
     """
 
-    __slots__ = ("env", "facts", "pre_cmd", "project", "python", "remote_dir", "shell", "subdir")
+    __slots__ = ("aliases", "env", "facts", "pre_cmd", "project", "python", "remote_dir", "shell", "subdir")
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class Route:
         pre_cmd: str,
         python: str,
         env: Mapping[str, str],
+        aliases: Mapping[str, str],
     ) -> None:
         self.facts = facts
         self.project = project
@@ -59,20 +64,27 @@ class Route:
         self.pre_cmd = pre_cmd
         self.python = python
         self.env = env
+        self.aliases = aliases
 
 
 def load_route(invocation: Invocation, environ: Mapping[str, str]) -> Route | None:
     """Return the route of the last run like this one, None if there is none that still holds."""
     identity = _identify(invocation, environ)
-    data = read_regular(_find_file(identity, environ), MAX_BYTES) or b""
+    try:
+        facts, project, rest = load_kept("routes", FORMAT, identity, environ)
+        return Route(Facts(**facts), project and Project(**project), **rest)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def load_kept(folder: str, form: str, identity: tuple[Any, ...], environ: Mapping[str, str]) -> Any:
+    """Return what :func:`save_kept` has kept in ``folder`` of the state directory, None if it no longer holds."""
+    data = read_regular(_find_file(folder, identity, environ), MAX_BYTES) or b""
     if len(data) < 5 or crc32(data[4:]) != int.from_bytes(data[:4], "big"):
         return None
     try:
-        form, known, ambient, files, places, fields = marshal.loads(data[4:])
-        if form != FORMAT or known != identity or not _holds(ambient, files, places, environ):
-            return None
-        facts, project, rest = fields
-        return Route(Facts(**facts), project and Project(**project), **rest)
+        found, known, ambient, files, places, value = marshal.loads(data[4:])
+        return value if found == form and known == identity and _holds(ambient, files, places, environ) else None
     except (OSError, ValueError, EOFError, TypeError, KeyError, AttributeError):
         return None
 
@@ -112,40 +124,67 @@ def save_route(
 
     It holds while ``files`` look as they do now, ``places`` are what they are, and ``variables`` have their values.
     """
-    identity = _identify(invocation, environ)
     project = route.project
-    fields: Any = (
+    fields = (
         route.facts.to_dict(),
         project and {name: getattr(project, name) for name in project.__slots__},
-        {name: getattr(route, name) for name in ("env", "pre_cmd", "python", "remote_dir", "shell", "subdir")},
+        {name: getattr(route, name) for name in _KEPT},
     )
+    save_kept(
+        "routes",
+        FORMAT,
+        _identify(invocation, environ),
+        fields,
+        environ,
+        files=files,
+        places=(*places, route.facts.socket),
+        variables=variables,
+        started_ns=started_ns,
+    )
+
+
+def save_kept(
+    folder: str,
+    form: str,
+    identity: tuple[Any, ...],
+    value: Any,
+    environ: Mapping[str, str],
+    *,
+    files: Iterable[str],
+    places: Iterable[str],
+    variables: Iterable[str],
+    started_ns: int,
+) -> None:
+    """Keep ``value``, which marshal takes, for ``identity``; see :func:`save_route` for how long it holds."""
     known = {name: environ.get(name) for name in (*AMBIENT, *variables)}
     signatures = [(path, read_signature(path)) for path in files]
     if any(found is not None and not steady(found[0], started_ns) for _, found in signatures):
         return  # what was read of it may be another than what it is now
-    inodes = [(path, read_inode(path)) for path in (*places, route.facts.socket)]
-    data = marshal.dumps((FORMAT, identity, known, signatures, inodes, fields), MARSHAL_VERSION)
+    inodes = [(path, read_inode(path)) for path in places]
+    data = marshal.dumps((form, identity, known, signatures, inodes, value), MARSHAL_VERSION)
     try:
-        write_atomic(_find_file(identity, environ, make=True), crc32(data).to_bytes(4, "big") + data)
+        write_atomic(_find_file(folder, identity, environ, make=True), crc32(data).to_bytes(4, "big") + data)
     except OSError:
         pass  # A cache: the next run works it out again.
 
 
 def _identify(invocation: Invocation, environ: Mapping[str, str]) -> tuple[str, str, bool]:
-    directory = os.path.realpath(invocation.directory) if invocation.directory else _find_directory()
-    return directory, invocation.server or environ.get("MTR_SERVER") or "", invocation.sync
+    return find_directory(invocation.directory), invocation.server or environ.get("MTR_SERVER") or "", invocation.sync
 
 
-def _find_directory() -> str:
+def find_directory(directory: str | None) -> str:
+    """Return ``directory``, or the current one, as what is kept for it is named."""
+    if directory:
+        return os.path.realpath(directory)
     try:
         return os.getcwd()
     except FileNotFoundError:
         return ""  # somebody has removed it; whoever resolves it will say so
 
 
-def _find_file(identity: tuple[str, str, bool], environ: Mapping[str, str], *, make: bool = False) -> str:
-    folder = f"{ensure_state_dir(environ)}/routes"
-    if make and not os.path.isdir(folder):
-        os.makedirs(folder, 0o700, exist_ok=True)
+def _find_file(folder: str, identity: tuple[Any, ...], environ: Mapping[str, str], *, make: bool = False) -> str:
+    path = f"{ensure_state_dir(environ)}/{folder}"
+    if make and not os.path.isdir(path):
+        os.makedirs(path, 0o700, exist_ok=True)
     name = name_file("\0".join(map(str, identity)))
-    return f"{folder}/{name}"
+    return f"{path}/{name}"

@@ -42,8 +42,34 @@ MAX_ROUNDS_S = 90.0
 """How long a run starts over when others change the tree there at the same time."""
 
 
-def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
-    """Do what ``mtr CMD`` means and return the status for mtr to exit with.
+def expand(
+    arguments: Sequence[str], invocation: Invocation, environ: Mapping[str, str]
+) -> tuple[Invocation, Route | None]:
+    """Return what ``arguments``, parsed as ``invocation``, mean with the configuration's aliases; and the kept route.
+
+    Raises:
+        MtrError: no route is kept, and the configuration is wrong.
+    """
+    if invocation.forced:
+        return invocation, None
+    route = load_route(invocation, environ)
+    aliases = route.aliases if route is not None else _load_aliases(invocation, environ)
+    if invocation.words[0] not in aliases:
+        return invocation, route
+    from mtr.aliases import expand_alias
+
+    # Its options may lead to another server: the route is then another, too.
+    return expand_alias(arguments, invocation, aliases), None
+
+
+def _load_aliases(invocation: Invocation, environ: Mapping[str, str]) -> Mapping[str, str]:
+    from mtr.names import load_names
+
+    return load_names(invocation.directory, environ).aliases
+
+
+def run(invocation: Invocation, environ: Mapping[str, str], *, route: Route | None = None) -> int:
+    """Do what ``mtr CMD`` means and return the status for mtr to exit with; ``route`` is the kept one, if known.
 
     Raises:
         MtrError: mtr itself failed; the command did not start, or its fate is unknown and the error says so.
@@ -54,7 +80,9 @@ def run(invocation: Invocation, environ: Mapping[str, str]) -> int:
         return dry_run(invocation, environ, tty=wants_tty(invocation))
     voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
     tty = wants_tty(invocation)
-    route, line = open_line(invocation, environ, voice, may_prompt=tty)
+    route, line = open_line(invocation, environ, voice, may_prompt=tty, route=route)
+    if invocation.alias:
+        voice.detail(f"alias {invocation.alias}")
     status = _run_there(route, line, invocation, environ, voice, tty=tty)
     voice.note(by="command")
     voice.show_end(invocation.words, status, line.server_name, tty=tty)
@@ -93,10 +121,15 @@ def wants_tty(invocation: Invocation) -> bool:
 
 
 def open_line(
-    invocation: Invocation, environ: Mapping[str, str], voice: Voice, *, may_prompt: bool
+    invocation: Invocation,
+    environ: Mapping[str, str],
+    voice: Voice,
+    *,
+    may_prompt: bool,
+    route: Route | None = None,
 ) -> tuple[Route, Line]:
     """Return the route of this run and a line to its server, kept ones if they still hold."""
-    route = load_route(invocation, environ)
+    route = route or load_route(invocation, environ)
     if route is None:
         from mtr.workflow import make_route
 

@@ -44,7 +44,7 @@ def _run(arguments: Sequence[str]) -> int:
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     try:
         with raise_on_signals():
-            status = _do(_parse(arguments))
+            status = _do(arguments, _parse(arguments))
             sys.stdout.flush()
             return status
     except MtrError as error:
@@ -103,22 +103,49 @@ def _build_internal(error: Exception) -> MtrError:
     return MtrError(message, detail=f"at {where}", hint="run it again; if it stays, report these lines")
 
 
-def _do(invocation: Invocation) -> int:
-    if invocation.verbose or invocation.log_file or invocation.enable_log or invocation.result:
+def _do(arguments: Sequence[str], invocation: Invocation) -> int:
+    if _is_watched(invocation):
         from mtr.watched import run_watched
 
-        return run_watched(invocation, _dispatch)
-    return _dispatch(invocation)
+        return run_watched(invocation, lambda watched: _dispatch(arguments, watched))
+    return _dispatch(arguments, invocation)
 
 
-def _dispatch(invocation: Invocation) -> int:
-    if invocation.help or invocation.version or not invocation.words or invocation.own_word:
-        from mtr.cli.app import run_own
+def _is_watched(invocation: Invocation) -> bool:
+    return bool(invocation.verbose or invocation.log_file or invocation.enable_log or invocation.result)
 
-        return run_own(invocation)
-    from mtr.run import run
 
-    return run(invocation, os.environ)
+def _dispatch(arguments: Sequence[str], invocation: Invocation) -> int:
+    if invocation.words[:1] == ["shell-init"] and not invocation.forced:
+        from mtr.cli.shell_init import answer
+
+        # Each start of a shell, and each TAB, waits for it: click is for --help and for what is wrong.
+        if (status := answer(invocation.words[1:], os.environ)) is not None:
+            return status
+    if _is_own(invocation):
+        return _run_own(invocation)
+    from mtr.run import expand, run
+
+    expanded, route = expand(arguments, invocation, os.environ)
+
+    def act(found: Invocation) -> int:
+        return _run_own(found) if _is_own(found) else run(found, os.environ, route=route)
+
+    if _is_watched(expanded) and not _is_watched(invocation):
+        from mtr.watched import run_watched
+
+        return run_watched(expanded, act)
+    return act(expanded)
+
+
+def _run_own(invocation: Invocation) -> int:
+    from mtr.cli.app import run_own
+
+    return run_own(invocation)
+
+
+def _is_own(invocation: Invocation) -> bool:
+    return bool(invocation.help or invocation.version or not invocation.words or invocation.own_word)
 
 
 def _open_missing_stdio() -> None:

@@ -202,6 +202,7 @@ def build_route(target: Target, connection: BaseConnection, machine_id: str) -> 
         pre_cmd=server.pre_cmd or "",
         python=server.python or "",
         env={**load_env_file(server, target.project), **server.env},
+        aliases=dict(target.config.aliases),
     )
 
 
@@ -239,10 +240,13 @@ def _list_sources(
         files.append(str(project.git_dir / "HEAD"))
     ssh_files, variables = list_dependencies(environ)
     files += [*ssh_files, *([connection.facts.ssh] if connection.facts.ssh else [])]
+    return files, list_places(project), variables
+
+
+def list_places(project: Project) -> list[str]:
+    """Return the paths whose coming or going makes another directory the project."""
     start = project.root / project.subdir
-    chain = [start, *start.parents]
-    places = [f"{folder}/{name}" for folder in chain for name in (".mtr", ".git")]
-    return files, places, variables
+    return [f"{folder}/{name}" for folder in (start, *start.parents) for name in (".mtr", ".git")]
 
 
 def build_command(target: Target, words: Sequence[str], env: Mapping[str, str]) -> Command:
@@ -275,7 +279,8 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
     command = build_command(target, invocation.words, invocation.env)
     connection = plan_connection(target.server, environ)
-    lines = [*_describe_claim(target.server, environ)]
+    lines = [f"# alias {invocation.alias}"] if invocation.alias else []
+    lines += _describe_claim(target.server, environ)
     lines += [shlex.join(argv) for argv in connection.build_opening_argvs()]
     if invocation.sync:
         lines += _describe_sync(target, connection, environ)
@@ -371,4 +376,4 @@ def connect(server: str | None = None, *, directory: str | None = None) -> Remot
     return Remote(target, opened)
 
 
-__all__ = ["Remote", "Target", "connect", "dry_run", "load_target", "make_route"]
+__all__ = ["Remote", "Target", "connect", "dry_run", "list_places", "load_target", "make_route"]

@@ -48,7 +48,7 @@ def build_config(project: Project, sources: Sequence[Source], environ: Mapping[s
     """
     for source in sources:
         _ensure_private(source)
-        ensure_valid(source)
+        ensure_valid(source, is_own=source.file == user_config_file(environ))
         _ensure_own(source, user_config_file(environ))
     tree = merge_all(map(build_tree, sources))
     default = tree.get("default")
@@ -67,6 +67,7 @@ def build_config(project: Project, sources: Sequence[Source], environ: Mapping[s
         files=tuple(source.file for source in sources),
         sources=dict(list_positions(tree)),
         claim=claim,
+        aliases={name: end.value for name, end in _ends(_subtree(tree, "aliases"))},
     )
 
 

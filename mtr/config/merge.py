@@ -45,6 +45,8 @@ def build_tree(source: Source) -> Tree:
         tree["servers"] = {
             name: _build_section(source, ("servers", name), server or {}) for name, server in data["servers"].items()
         }
+    if data.get("aliases"):
+        tree["aliases"] = {name: _end(source, ("aliases", name), text) for name, text in data["aliases"].items()}
     return tree
 
 

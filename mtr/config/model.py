@@ -104,7 +104,7 @@ class Config:
     ``servers`` stand in their order of choice; ``template`` is a server without name and host that has the
     ``defaults`` applied, for destinations that no file names. ``files`` were read, from weak to strong;
     ``sources`` tells for each setting where its value was written, and lacks what is built in. ``claim`` is all that
-    the project's files ask of this machine, whichever server it is for.
+    the project's files ask of this machine, whichever server it is for. ``aliases`` are texts by their names.
     """
 
     default: str | None
@@ -113,6 +113,7 @@ class Config:
     files: tuple[Path, ...] = ()
     sources: Mapping[KeyPath, Position] = field(default_factory=dict)
     claim: Claim | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def home_dir(environ: Mapping[str, str]) -> str:

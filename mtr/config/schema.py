@@ -35,6 +35,7 @@ _HOST = {
     "allOf": [_NAME, _rule(rf"^(?![^:/]*:[0-9]+{_END})", "takes no port; write it under `port`")],
 }
 _USER = _rule(USER_PATTERN, "must be a user name without quotes and shell characters, and not begin with -")
+_ALIAS = _rule(rf"^\w[\w.+-]*{_END}", "is not the name of an alias: letters, digits, _ . + and - only")
 _ENV_NAME = _rule(rf"^[A-Za-z_][A-Za-z0-9_]*{_END}", "is not the name of a variable: letters, digits and _ only")
 _OPTION_NAME = _rule(rf"^[A-Za-z][A-Za-z0-9]*{_END}", "is not the name of an option of ssh_config(5)")
 
@@ -156,6 +157,13 @@ SCHEMA: dict[str, Any] = {
             "propertyNames": _NAME,
             "additionalProperties": _SERVER,
         },
+        "aliases": _describe(
+            "First words that stand for a longer command line, options of mtr included; text behind ! is for the "
+            "server's shell.",
+            ["object", "null"],
+            propertyNames=_ALIAS,
+            additionalProperties={"type": "string", **_TEXT},
+        ),
     },
     "additionalProperties": False,
 }

@@ -10,6 +10,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
+from mtr.aliases import find_flaw as find_alias_flaw
 from mtr.config.remote_dir import find_template_flaw
 from mtr.config.schema import HOST_PATTERN, PASSWORD_KEYS, SCHEMA, SERVER_KEYS, SHARED_KEYS, USER_PATTERN
 from mtr.config.source import Problem, Source, build_config_error, is_encodable, render_kind
@@ -31,13 +32,13 @@ _TYPES = {
 }
 
 
-def ensure_valid(source: Source) -> None:
-    """Check a file against the schema.
+def ensure_valid(source: Source, *, is_own: bool = False) -> None:
+    """Check a file against the schema; ``is_own`` says that it is the user's own, whose aliases may do anything.
 
     Raises:
         ConfigError: with every problem of the file, one per line, in their order there.
     """
-    problems = [*source.problems, *_find_schema_problems(source), *_find_further_problems(source)]
+    problems = [*source.problems, *_find_schema_problems(source), *_find_further_problems(source, is_own=is_own)]
     if problems:
         # The library walks sets; the order of the file makes it the anchor's own place that is named first.
         ranks = {path: rank for rank, path in enumerate(source.values)}
@@ -129,8 +130,9 @@ def _explain_type(instance: object, wanted: list[str]) -> str:
     return reason
 
 
-def _find_further_problems(source: Source) -> Iterator[Problem]:
-    """Find what the schema cannot say: templates of ``remote_dir``, option names that differ in case alone."""
+def _find_further_problems(source: Source, *, is_own: bool) -> Iterator[Problem]:
+    """Find what the schema cannot say: templates of ``remote_dir``, names that differ in case alone, aliases."""
+    yield from _find_odd_aliases(source, is_own=is_own)
     for path, section in list_sections(source.data):
         remote_dir = section.get("remote_dir")
         if isinstance(remote_dir, str) and (flaw := find_template_flaw(remote_dir)):
@@ -140,6 +142,13 @@ def _find_further_problems(source: Source) -> Iterator[Problem]:
         if isinstance(options, dict):
             yield from _find_twins(source, (*path, "ssh_options"), options)
             yield from _find_odd_names(source, (*path, "ssh_options"), options)
+
+
+def _find_odd_aliases(source: Source, *, is_own: bool) -> Iterator[Problem]:
+    aliases = source.data.get("aliases") if isinstance(source.data, dict) else None
+    for name, text in aliases.items() if isinstance(aliases, dict) else ():
+        if isinstance(text, str) and (flaw := find_alias_flaw(str(name), text, is_own=is_own)):
+            yield _at_key(source, ("aliases", name), flaw)
 
 
 def _find_twins(source: Source, path: KeyPath, options: Iterable[str]) -> Iterator[Problem]:

@@ -194,17 +194,17 @@ def fuzz_route(data: bytes) -> None:
     folder = here.dir / "state" / "mtr" / "routes"
     folder.mkdir(parents=True, exist_ok=True)
     asked = parse_arguments(["-C", str(here.root), "true"])
-    from mtr.route import _find_file, _identify  # the file's name is its own affair
+    from mtr.route import FORMAT, _find_file, _identify  # the file's name is its own affair
 
     identity = _identify(asked, here.environ)
-    path = Path(_find_file(identity, here.environ))
+    path = Path(_find_file("routes", identity, here.environ))
     path.write_bytes(data)
     assert load_route(asked, here.environ) is None
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return
-    body = marshal.dumps(("route 1", identity, *value) if isinstance(value, list) else value, 4)
+    body = marshal.dumps((FORMAT, identity, *value) if isinstance(value, list) else value, 4)
     path.write_bytes(crc32(body).to_bytes(4, "big") + body)
     load_route(asked, here.environ)
 

@@ -11,11 +11,12 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mtr"
 
 LAYERS = {
     "errors": 1, "quoting": 2, "command_line": 2,
-    "scripts": 3, "state": 3, "process": 3, "config": 3,
+    "aliases": 3, "scripts": 3, "state": 3, "process": 3, "config": 3,
     "ssh": 4,
     "sync": 5,
     "route": 7, "run": 7, "windows": 7, "status": 7, "voice": 7, "workflow": 7, "demo": 7, "setup": 7,
-    "doctor": 7, "progress": 7, "log": 7, "result_file": 7, "watched": 7, "update": 7,
+    "doctor": 7, "progress": 7, "log": 7, "result_file": 7, "watched": 7, "update": 7, "names": 7,
+    "completion": 7,
     "cli": 8,
     "warm": 9, "__main__": 10, "__init__": 9,
 }  # fmt: skip
@@ -23,6 +24,7 @@ LAYERS = {
 WITHIN = {
     "mtr.scripts": {"mtr.errors"},
     "mtr.state": {"mtr.errors"},
+    "mtr.aliases": {"mtr.command_line", "mtr.errors", "mtr.quoting"},
 }
 """Layer 3 has an order of its own: these know only values."""
 

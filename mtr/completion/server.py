@@ -1,0 +1,117 @@
+"""What a server knows that could be typed: its programs and its paths.
+
+It is asked only over a connection that is open already, in a session of its own, and only for a moment: what has not
+answered by then is not waited for. Nothing is opened, ended, tried again or said. What it answers is a server's word:
+names with anything but plain characters are left out of programs, names with control characters out of paths.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import time
+
+from mtr.process.piped import is_ready, open_input
+from mtr.quoting import build_remote_command
+from mtr.route import find_directory, load_route
+from mtr.scripts import load_script
+from mtr.ssh.wire import Wire
+from mtr.state import ensure_state_dir, name_file, read_regular, write_atomic
+from mtr.sync.manifest import MARSHAL_VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mtr.command_line import Invocation
+    from mtr.route import Route
+
+DEADLINE_S = 0.7
+"""A line of 200 ms round trip answers within it."""
+
+KEPT_FOR_S = 12 * 3600.0
+MAX_ANSWER_BYTES = 512 << 10
+MAX_PATHS = 500
+FORMAT = "programs 1"
+
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+@:,-")
+
+
+def list_programs(invocation: Invocation, environ: Mapping[str, str]) -> list[str]:
+    """Return the programs on the server's PATH, as far as they are known, or can be asked for now."""
+    path = _find_file(invocation, environ)
+    asked_s, names = _load(path)
+    if abs(time.time() - asked_s) < KEPT_FOR_S:
+        return names
+    route = find_open(invocation, environ)
+    answer = None if route is None else _ask(route, environ, "remote/programs.sh", ())
+    if answer is None:
+        return names
+    names = sorted({name for name in answer if not set(name) - _PLAIN and name[:1] not in ("", "-")})
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        write_atomic(path, marshal.dumps((FORMAT, time.time(), names), MARSHAL_VERSION))
+    except OSError:
+        pass  # the next TAB asks again
+    return names
+
+
+def list_paths(invocation: Invocation, environ: Mapping[str, str], typed: str) -> list[str]:
+    """Return the paths on the server that begin with ``typed``, as ``mtr get`` takes them."""
+    route = find_open(invocation, environ)
+    answer = None if route is None else _ask(route, environ, "remote/paths.sh", (route.remote_dir, typed))
+    return [name for name in answer or () if name.isprintable() and name.startswith(typed)][:MAX_PATHS]
+
+
+def find_open(invocation: Invocation, environ: Mapping[str, str]) -> Route | None:
+    """Return a kept route whose connection stands and can be asked for a session without starting a program."""
+    for sync in (invocation.sync, not invocation.sync):
+        invocation.sync = sync
+        route = load_route(invocation, environ)
+        # It holds only while the master's socket is the one that it was made with.
+        if route is not None and route.facts.speaks_mux and not route.facts.system:
+            return route
+    return None
+
+
+def _ask(route: Route, environ: Mapping[str, str], script: str, arguments: Sequence[str]) -> list[str] | None:
+    """Return the lines that ``script`` prints on the server; None where it does not answer in time."""
+    end_s = time.monotonic() + DEADLINE_S
+    source = open_input(b"")
+    out, out_end = os.pipe()
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    command = build_remote_command("mtr-script", load_script(script), arguments)
+    session = Wire(route.facts, environ, recover=_never).open_session(command, (source, out_end, null))
+    for descriptor in (source, out_end, null):
+        os.close(descriptor)
+    data = b""
+    try:
+        while len(data) < MAX_ANSWER_BYTES and is_ready(out, timeout_s=max(0.0, end_s - time.monotonic())):
+            chunk = os.read(out, 65_536)
+            if not chunk:
+                return data.decode(errors="surrogateescape").splitlines() if data or not session.is_over else None
+            data += chunk
+        return None
+    finally:
+        os.close(out)
+        session.close()
+
+
+def _never(*_: object) -> None:
+    raise AssertionError("a session for completion is asked for once")
+
+
+def _find_file(invocation: Invocation, environ: Mapping[str, str]) -> str:
+    """Return where the programs for this directory and server are kept."""
+    server = invocation.server or environ.get("MTR_SERVER") or ""
+    return (
+        f"{ensure_state_dir(environ)}/programs/{name_file(chr(0).join((find_directory(invocation.directory), server)))}"
+    )
+
+
+def _load(path: str) -> tuple[float, list[str]]:
+    try:
+        form, asked_s, names = marshal.loads(read_regular(path, 4 << 20) or b"")
+    except (ValueError, EOFError, TypeError):
+        return 0.0, []
+    return (asked_s, names) if form == FORMAT and isinstance(names, list) else (0.0, [])
