@@ -54,26 +54,37 @@ def print_candidates(shell: str, given: list[str], environ: Mapping[str, str]) -
     """Print the kind of the answer, then one candidate a line; whatever goes wrong, a TAB says nothing."""
     from mtr.cli.tree import load_tree
     from mtr.completion.candidates import complete
-    from mtr.completion.line import count_kept, find_cursor, split_line
+    from mtr.completion.line import find_cursor, split_line
 
-    words, kept = given, 0
-    if shell == "bash":
-        words = split_line(given[0])
-        kept = count_kept(given[0], words[-1], "".join(given[1:]))
+    words, quote = split_line(given[0]) if shell == "bash" else (given, "")
     try:
         found = complete(find_cursor(words), environ, lambda: load_tree(environ))
     except (MtrError, OSError):
         return
-    sys.stdout.write(render_answer(found, kept, with_texts=shell != "bash"))
+    if shell == "bash":
+        found.words = _fit_for_bash(found, given, words[-1], quote)
+    sys.stdout.write(render_answer(found))
 
 
-def render_answer(found: Answer, kept: int, *, with_texts: bool) -> str:
-    """Return the lines for a shell; ``kept`` characters in front stay as they are on its line."""
+def _fit_for_bash(found: Answer, given: list[str], current: str, quote: str) -> list[tuple[str, str]]:
+    """Return the words as bash puts them in: quoted, without what it keeps of the line, and without descriptions."""
+    from mtr.completion.line import count_kept, quote_for_bash
+
+    kept = 0 if quote else count_kept(given[0], current, "".join(given[1:]))
+    words = [word for word, _ in found.words]
+    if found.kind == "paths":
+        words = list(filter(None, (quote_for_bash(word[kept:], given[0], current, quote) for word in words)))
+    else:
+        words = [word[kept:] for word in words]
+    return [(word, "") for word in words]
+
+
+def render_answer(found: Answer) -> str:
+    """Return the lines for a shell: the kind, then the words, a tab before a description."""
     lines = [found.kind]
     for word, text in found.words:
-        shown = " ".join(text.split())[:100] if with_texts else ""
-        shown = "".join(character for character in shown if character.isprintable())
-        lines.append(f"{word[kept:]}\t{shown}" if shown else word[kept:])
+        shown = "".join(character for character in " ".join(text.split())[:100] if character.isprintable())
+        lines.append(f"{word}\t{shown}" if shown else word)
     return "\n".join(lines) + "\n"
 
 

@@ -39,13 +39,36 @@ class Cursor:
         return self.words[0] if self.words and not self.forced and self.words[0] in OWN_WORDS else ""
 
 
-def split_line(line: str) -> list[str]:
-    """Return the words of ``line`` up to the cursor, without quotes; the last one is being typed, "" behind a blank."""
-    for ending in ("", "'", '"'):
-        words = split_words(line + _MARK + ending)
+def split_line(line: str) -> tuple[list[str], str]:
+    """Return the words of ``line`` up to the cursor, and the quote that is open there.
+
+    The words are without quotes; the last one is being typed, and is "" behind a blank.
+    """
+    for quote in ("", "'", '"'):
+        words = split_words(line + _MARK + quote)
         if words:
-            return [*words[:-1], words[-1].rstrip(_MARK)]
-    return [""]
+            return [*words[:-1], words[-1].rstrip(_MARK)], quote
+    return [""], ""
+
+
+def quote_for_bash(word: str, line: str, current: str, quote: str) -> str:
+    """Return ``word`` as it is to stand in place of ``current`` at the end of ``line``; "" where it cannot.
+
+    bash itself leaves ``$`` in the name of a file as it is, and a server may choose such names.
+    """
+    if not quote:
+        return "".join(c if c in _SAFE or not c.isascii() else f"\\{c}" for c in word)
+    at = len(line) - len(current) - 1
+    # A quote that begins within a word, or what is escaped in it, would have to be taken apart first.
+    if line[at:] != quote + current or line[at - 1 : at].strip():
+        return ""
+    if quote == "'":
+        return "" if "'" in word else word
+    # Within double quotes nothing hides ! from the history.
+    return "" if "!" in word else "".join(f"\\{c}" if c in '"$`\\' else c for c in word)
+
+
+_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-,%^")
 
 
 def count_kept(line: str, current: str, breaks: str) -> int:

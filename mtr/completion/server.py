@@ -75,7 +75,10 @@ def find_open(invocation: Invocation, environ: Mapping[str, str]) -> Route | Non
 
 
 def _ask(route: Route, environ: Mapping[str, str], script: str, arguments: Sequence[str]) -> list[str] | None:
-    """Return the lines that ``script`` prints on the server; None where it does not answer in time."""
+    """Return the lines that ``script`` prints on the server; None where not all of it comes in time.
+
+    An empty line is its end.
+    """
     end_s = time.monotonic() + DEADLINE_S
     source = open_input(b"")
     out, out_end = os.pipe()
@@ -89,12 +92,13 @@ def _ask(route: Route, environ: Mapping[str, str], script: str, arguments: Seque
         while len(data) < MAX_ANSWER_BYTES and is_ready(out, timeout_s=max(0.0, end_s - time.monotonic())):
             chunk = os.read(out, 65_536)
             if not chunk:
-                return data.decode(errors="surrogateescape").splitlines() if data or not session.is_over else None
+                break
             data += chunk
-        return None
     finally:
         os.close(out)
         session.close()
+    *lines, last, end = data.decode(errors="surrogateescape").split("\n") if b"\n" in data else ["", "cut"]
+    return lines if last == end == "" else None
 
 
 def _never(*_: object) -> None:

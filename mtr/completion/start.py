@@ -94,7 +94,8 @@ def find_program(argv0: str, environ: Mapping[str, str]) -> tuple[list[str], lis
     if base not in COMMANDS:
         return [sys.executable, "-m", "mtr"], list(COMMANDS)
     found = [name for name in COMMANDS if _is_same(_which(name, environ), f"{os.path.dirname(argv0)}/{name}")]
-    return [base if base in found else os.path.abspath(argv0)], found or [base]
+    path = os.path.abspath(argv0)
+    return [base if base in found else path], found or [path]
 
 
 def _which(name: str, environ: Mapping[str, str]) -> str:

@@ -29,14 +29,9 @@ _mtr_complete() {
   if type compopt >/dev/null 2>&1; then
     case $kind in
     dirs) compopt +o default +o bashdefault -o dirnames ;;
-    names) compopt +o default +o bashdefault ;;
-    paths)
-      # As file names: they are quoted, and only the last part is shown.
-      compopt +o default +o bashdefault -o filenames
-      if [ ${#COMPREPLY[@]} = 1 ]; then case ${COMPREPLY[0]} in */) compopt -o nospace ;; esac; fi
-      ;;
+    names | paths) compopt +o default +o bashdefault ;;
     esac
-    if [ ${#COMPREPLY[@]} = 1 ]; then case ${COMPREPLY[0]} in *=) compopt -o nospace ;; esac; fi
+    if [ ${#COMPREPLY[@]} = 1 ]; then case ${COMPREPLY[0]} in *[/=]) compopt -o nospace ;; esac; fi
   fi
   return 0
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the paths that begin with what was typed, one a line, directories with a slash at the end, for completion.
+# Prints the paths that begin with what was typed, one a line, directories with a slash at the end, for completion; an empty line is the end.
 # $1: the project's directory, from which relative paths count, absolute or ~/...; $2: what was typed.
 place() { # PATH
   case $1 in
@@ -23,3 +23,4 @@ for path in "${folder%/}/${typed##*/}"*; do
   if [ -d "$path" ]; then name=$name/; fi
   printf '%s\n' "$name"
 done
+echo

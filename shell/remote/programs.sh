@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the names of the programs on PATH, one a line, for completion.
+# Prints the names of the programs on PATH, one a line, for completion; an empty line is the end.
 rest=$PATH:
 while [ -n "$rest" ]; do
   directory=${rest%%:*} rest=${rest#*:}
@@ -8,3 +8,4 @@ while [ -n "$rest" ]; do
     if [ -f "$file" ] && [ -x "$file" ]; then printf '%s\n' "${file##*/}"; fi
   done
 done
+echo
