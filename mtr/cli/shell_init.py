@@ -32,13 +32,13 @@ def answer(words: Sequence[str], environ: Mapping[str, str]) -> int | None:
     shell = rest.pop(0) if rest and rest[0] in SHELLS else ""
     if rest and (len(rest) != 2 or rest[0] != "--alias"):
         return None
-    print_start(shell, rest[1] if rest else "", environ)
+    print_start(shell, rest[1] if rest else None, environ)
     return 0
 
 
-def print_start(shell: str, alias: str, environ: Mapping[str, str]) -> None:
+def print_start(shell: str, alias: str | None, environ: Mapping[str, str]) -> None:
     """Print what ``shell`` evaluates; a configuration that is wrong is said, and leaves the shell without its names."""
-    if alias:
+    if alias is not None:
         ensure_alias(alias)
     shell = shell or detect_shell(environ)
     try:
@@ -47,7 +47,7 @@ def print_start(shell: str, alias: str, environ: Mapping[str, str]) -> None:
         sys.stderr.write(render_error(error))
         names = Names([], [], {})
     program, commands = find_program(sys.argv[0], environ)
-    sys.stdout.write(build_start(shell, names, program, commands, alias))
+    sys.stdout.write(build_start(shell, names, program, commands, alias or ""))
 
 
 def print_candidates(shell: str, given: list[str], environ: Mapping[str, str]) -> None:
@@ -93,9 +93,9 @@ def _build_command() -> click.Command:
 
     @click.command()
     @click.argument("shell", required=False, type=click.Choice(list(SHELLS)))
-    @click.option("--alias", default="", metavar="NAME", help="Define NAME as a short form of mtr, too.")
+    @click.option("--alias", metavar="NAME", help="Define NAME as a short form of mtr, too.")
     @click.pass_obj
-    def shell_init(invocation: Invocation, shell: str | None, alias: str) -> None:
+    def shell_init(invocation: Invocation, shell: str | None, alias: str | None) -> None:
         r"""Print what a shell needs for short names and completion.
 
         \b

@@ -7,17 +7,14 @@ names with anything but plain characters are left out of programs, names with co
 
 from __future__ import annotations
 
-import marshal
 import os
 import time
 
 from mtr.process.piped import is_ready, open_input
 from mtr.quoting import build_remote_command
-from mtr.route import find_directory, load_route
+from mtr.route import find_directory, load_kept, load_route, save_kept
 from mtr.scripts import load_script
 from mtr.ssh.wire import Wire
-from mtr.state import ensure_state_dir, name_file, read_regular, write_atomic
-from mtr.sync.manifest import MARSHAL_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +36,8 @@ _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 
 def list_programs(invocation: Invocation, environ: Mapping[str, str]) -> list[str]:
     """Return the programs on the server's PATH, as far as they are known, or can be asked for now."""
-    path = _find_file(invocation, environ)
-    asked_s, names = _load(path)
+    identity = find_directory(invocation.directory), invocation.server or environ.get("MTR_SERVER") or ""
+    asked_s, names = load_kept("programs", FORMAT, identity, environ) or (0.0, [])
     if abs(time.time() - asked_s) < KEPT_FOR_S:
         return names
     route = find_open(invocation, environ)
@@ -48,11 +45,8 @@ def list_programs(invocation: Invocation, environ: Mapping[str, str]) -> list[st
     if answer is None:
         return names
     names = sorted({name for name in answer if not set(name) - _PLAIN and name[:1] not in ("", "-")})
-    try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        write_atomic(path, marshal.dumps((FORMAT, time.time(), names), MARSHAL_VERSION))
-    except OSError:
-        pass  # the next TAB asks again
+    value = time.time(), names
+    save_kept("programs", FORMAT, identity, value, environ, files=(), places=(), variables=(), started_ns=0)
     return names
 
 
@@ -103,19 +97,3 @@ def _ask(route: Route, environ: Mapping[str, str], script: str, arguments: Seque
 
 def _never(*_: object) -> None:
     raise AssertionError("a session for completion is asked for once")
-
-
-def _find_file(invocation: Invocation, environ: Mapping[str, str]) -> str:
-    """Return where the programs for this directory and server are kept."""
-    server = invocation.server or environ.get("MTR_SERVER") or ""
-    return (
-        f"{ensure_state_dir(environ)}/programs/{name_file(chr(0).join((find_directory(invocation.directory), server)))}"
-    )
-
-
-def _load(path: str) -> tuple[float, list[str]]:
-    try:
-        form, asked_s, names = marshal.loads(read_regular(path, 4 << 20) or b"")
-    except (ValueError, EOFError, TypeError):
-        return 0.0, []
-    return (asked_s, names) if form == FORMAT and isinstance(names, list) else (0.0, [])

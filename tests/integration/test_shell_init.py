@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mtr.completion.start import SHELLS as SHELLS_ENDINGS
 from mtr.completion.start import build_start
 from mtr.names import Names
+from mtr.scripts import find_shipped
 from tests.lab.keys import ARGV, MTR, Keys
 from tests.lab.processes import wait_until
 
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from tests.lab.home import Home
 
 SHELLS = ("bash", "zsh", "fish")
+MTR_ARGV = [sys.executable, "-m", "mtr"]
 ALIASES = {"train": "python train.py", "ls": "ls -x", "full": "sync --full"}
 
-pytestmark = pytest.mark.parametrize("shell", SHELLS)
+in_every_shell = pytest.mark.parametrize("shell", SHELLS)
 
 
 @pytest.fixture
@@ -48,10 +51,10 @@ def keys(home: Home, project: Path) -> Iterator[Callable[..., Keys]]:
         yield start
 
 
+@in_every_shell
 def test_functions_stand_for_servers_and_aliases(home: Home, keys: Callable[..., Keys], shell: str) -> None:
     """mtr-NAME is mtr -s NAME, an alias is a command, and --alias is mtr; every word arrives as it was typed."""
     person = keys(shell, options="--alias m")
-    assert "there is no server" not in person.run("mtr-gpu-01 --dry-run 'a b' '$HOME'")
     said = person.run("mtr-gpu-01 --dry-run 'a b' '$HOME'")
     assert "on gpu-01" in said.replace("\n", "")
     assert "'a b' '$HOME'" in said.replace("\n", "")
@@ -59,6 +62,7 @@ def test_functions_stand_for_servers_and_aliases(home: Home, keys: Callable[...,
     assert "is not a server" not in person.run("train --help")
 
 
+@in_every_shell
 def test_no_command_is_taken(keys: Callable[..., Keys], shell: str) -> None:
     """An alias with the name of a command, a function or a builtin that is there does not become one."""
     person = keys(shell)
@@ -66,6 +70,7 @@ def test_no_command_is_taken(keys: Callable[..., Keys], shell: str) -> None:
     assert "_mtr_run" not in person.run("type ls" if shell != "fish" else "functions ls")
 
 
+@in_every_shell
 def test_keys_complete_what_mtr_knows(keys: Callable[..., Keys], shell: str) -> None:
     """Options, servers of both files and of ssh, verbs, their options, aliases, levels, files with blanks."""
     first = "autoload -Uz compinit; compinit -D -u" if shell == "zsh" else ""
@@ -96,6 +101,7 @@ def test_keys_complete_what_mtr_knows(keys: Callable[..., Keys], shell: str) -> 
         assert found.replace("/>", ">") == words
 
 
+@in_every_shell
 def test_the_server_is_asked_over_an_open_connection_alone(
     home: Home, project: Path, keys: Callable[..., Keys], shell: str
 ) -> None:
@@ -118,6 +124,7 @@ def test_the_server_is_asked_over_an_open_connection_alone(
     assert not (project / "pwned").exists()
 
 
+@in_every_shell
 def test_a_server_that_hangs_holds_up_no_key(home: Home, project: Path, shell: str) -> None:
     """A master that has been stopped is not waited for, and it is left as it is."""
     assert home.run_mtr(["true"], project).returncode == 0
@@ -135,6 +142,7 @@ def test_a_server_that_hangs_holds_up_no_key(home: Home, project: Path, shell: s
     assert home.masters() == [master]
 
 
+@in_every_shell
 def test_it_can_be_evaluated_twice_and_under_strict_options(keys: Callable[..., Keys], shell: str) -> None:
     """set -eu, NO_UNSET, KSH_ARRAYS and others; aliases of the same names; twice."""
     strict = {
@@ -151,6 +159,7 @@ def test_it_can_be_evaluated_twice_and_under_strict_options(keys: Callable[..., 
     assert person.complete("mtr --dry") == "<--dry-run>"
 
 
+@in_every_shell
 def test_a_script_that_ends_at_the_first_failure_goes_on(home: Home, project: Path, shell: str) -> None:
     """With set -e and no list at all; what it prints is for the shell alone."""
     if shell == "fish":
@@ -163,6 +172,7 @@ def test_a_script_that_ends_at_the_first_failure_goes_on(home: Home, project: Pa
     assert (done.stdout, done.stderr, done.returncode) == (b"went-on\n", b"", 0)
 
 
+@in_every_shell
 def test_names_that_mean_harm_stay_out(home: Home, tmp_path: Path, shell: str) -> None:
     """Whatever a name holds, evaluating runs nothing; what no shell reads anything into becomes a function."""
     hostile = [
@@ -202,6 +212,7 @@ def test_names_that_mean_harm_stay_out(home: Home, tmp_path: Path, shell: str) -
     assert done.stdout.splitlines() == [front + b"<-s><good.1><a b>", front + b"<good-2><c>", front + b"<d>"]
 
 
+@in_every_shell
 def test_completion_runs_nothing_of_a_project(home: Home, project: Path, shell: str) -> None:
     """Not a password_command, not a ProxyCommand; and a configuration that is wrong says nothing at a TAB."""
     home.configure(project, is_trusted=False, password_command="touch ran", ssh_options={"ProxyCommand": "touch ran"})
@@ -216,6 +227,7 @@ def test_completion_runs_nothing_of_a_project(home: Home, project: Path, shell: 
     assert (done.stdout, done.stderr) == (b"files\n", b"")
 
 
+@in_every_shell
 def test_the_shell_that_asks_is_seen(home: Home, project: Path, shell: str) -> None:
     """Directly, behind sh -c, as a login shell, and whatever $SHELL says; one that mtr does not know is refused."""
     environ = {**home.environ, "SHELL": "/bin/dash"}
@@ -236,6 +248,7 @@ def test_the_shell_that_asks_is_seen(home: Home, project: Path, shell: str) -> N
     assert b"nothing for dash" in other.stderr
 
 
+@in_every_shell
 def test_a_wrong_configuration_leaves_the_shell_its_start(home: Home, project: Path, shell: str) -> None:
     """It is said on stderr, and what is printed works without the names."""
     file = home.home / ".config/mtr/config.yaml"
@@ -247,11 +260,9 @@ def test_a_wrong_configuration_leaves_the_shell_its_start(home: Home, project: P
     assert b"_mtr_complete" in done.stdout
 
 
-def test_zsh_completes_with_a_compinit_that_comes_later(keys: Callable[..., Keys], shell: str) -> None:
+def test_zsh_completes_with_a_compinit_that_comes_later(keys: Callable[..., Keys]) -> None:
     """Without one, compctl completes; with one, the new system takes over at the next prompt."""
-    if shell != "zsh":
-        return
-    person = keys(shell)
+    person = keys("zsh")
     person.show_words("mtr")
     assert person.complete("mtr trai") == "<train>"
     person.run("autoload -Uz compinit; compinit -D -u")
@@ -259,23 +270,43 @@ def test_zsh_completes_with_a_compinit_that_comes_later(keys: Callable[..., Keys
     assert person.complete("mtr sync --fu") == "<sync><--full>"
 
 
-def test_words_are_told_apart_as_the_shells_do(home: Home, project: Path, shell: str) -> None:
-    """Quotes, an open one, escaped blanks, a colon: the server of -s is found behind them."""
-    lines = {
-        'mtr -C "." -s la': ("names", ["lab"]),
-        "mtr --server=la": ("names", ["lab"]),
-        "mtr -e A='x y' -s la": ("names", ["lab"]),
-        "mtr -- sync x": ("files", []),
-        "mtr run -s la": ("names", ["lab"]),
-        "mtr -s": ("names", ["-s"]),
-        "mtr -sla": ("names", ["-slab"]),
-    }
-    if shell != "bash":
-        return
-    for line, (kind, words) in lines.items():
-        asked = [*MTR_ARGV, "shell-init", "--complete", "bash", line, ":="]
-        done = subprocess.run(asked, cwd=project, env=home.environ, capture_output=True, check=True, text=True)
-        assert done.stdout.splitlines() == [kind, *words], line
+@pytest.mark.parametrize(
+    ("line", "kind", "words"),
+    [
+        ('mtr -C "." -s la', "names", ["lab"]),
+        ("mtr --server=la", "names", ["lab"]),
+        ("mtr -e A='x y' -s la", "names", ["lab"]),
+        ("mtr -- sync x", "files", []),
+        ("mtr run -s la", "names", ["lab"]),
+        ("mtr -s", "names", ["-s"]),
+        ("mtr -sla", "names", ["-slab"]),
+        ("mtr -e A=b -C . sync --serv", "names", ["--server"]),
+        ("mtr get -s la", "names", ["lab"]),
+        ("mtr why x", "files", []),
+        ("mtr train -s la", "files", []),
+    ],
+)
+def test_a_line_of_bash_is_read_as_bash_reads_it(
+    home: Home, project: Path, line: str, kind: str, words: list[str]
+) -> None:
+    """Quotes, and characters at which readline begins another word; what mtr's options take, and where they end."""
+    asked = [*MTR_ARGV, "shell-init", "--complete", "bash", line, ":="]
+    done = subprocess.run(asked, cwd=project, env=home.environ, capture_output=True, check=True, text=True)
+    assert done.stdout.splitlines() == [kind, *words]
 
 
-MTR_ARGV = [sys.executable, "-m", "mtr"]
+@pytest.mark.parametrize("name", ["if", "a b", "$(x)", "-x", "", "1", "m;"])
+def test_a_short_form_is_the_name_of_a_command(home: Home, project: Path, name: str) -> None:
+    """Anything else is refused before anything is printed."""
+    done = home.run_mtr(["shell-init", "bash", "--alias", name], project)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_the_files_are_sound(home: Home, project: Path) -> None:
+    """Each shell reads its own without a complaint, and the help shows what to write where."""
+    for shell in SHELLS:
+        file = f"{find_shipped('shell')}/init/{shell}.{SHELLS_ENDINGS[shell]}"
+        subprocess.run([shell, "-n", file], check=True)
+    said = home.run_mtr(["shell-init", "--help"], project)
+    assert said.returncode == 0
+    assert b'eval "$(mtr shell-init)"' in said.stdout

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab.processes import wait_until
 
 if TYPE_CHECKING:
     from tests.lab.home import Home
@@ -30,12 +36,22 @@ BUILTIN = {
 }  # fmt: skip
 """What may be loaded of Python, besides what the interpreter has loaded by itself."""
 
+KNOWN = {"names", "aliases"}
+"""Besides those, for an alias that leads to another server."""
+
+ANSWERED = {
+    "cli", "cli.shell_init", "cli.tree", "completion", "completion.candidates", "completion.line", "completion.start",
+    "aliases", "names", "command_line", "errors", "process", "process.piped", "process.signals", "quoting", "route",
+    "scripts", "ssh", "ssh.facts", "ssh.gate", "state", "sync", "sync.delivery", "sync.manifest", "sync.plan", "warm",
+}  # fmt: skip
+"""For the start of a shell, and for a TAB."""
+
 START = f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); from mtr.warm import main; main()"
 
 
-def list_loaded(home: Home, project: Path) -> set[str]:
+def list_loaded(home: Home, project: Path, *words: str) -> set[str]:
     """Run `mtr true` as a process would, without this environment's own site-packages; return what it loads."""
-    argv = [sys.executable, "-I", "-S", "-Ximporttime", "-c", START, "--no-tty", "true"]
+    argv = [sys.executable, "-I", "-S", "-Ximporttime", "-c", START, *(words or ("--no-tty", "true"))]
     done = subprocess.run(
         argv, cwd=project, env=home.environ, check=True, stdin=subprocess.DEVNULL, capture_output=True
     )
@@ -61,3 +77,26 @@ def test_an_edit_loads_the_writer_of_archives(home: Home, project: Path) -> None
         assert home.run_mtr(["true"], project).returncode == 0
     (project / "a.txt").write_text("changed\n")
     assert foreign(list_loaded(home, project), STARTED | BROUGHT) == set()
+
+
+def test_an_alias_costs_its_own_module(home: Home, project: Path) -> None:
+    """Which aliases there are is known without YAML; also where one leads to another server."""
+    path = project / ".mtr" / "config.yaml"
+    servers = json.loads(path.read_text())["servers"]
+    aliases = {"short": "true", "there": "-s other true"}
+    path.write_text(json.dumps({"servers": {**servers, "other": servers["lab"]}, "aliases": aliases}))
+    # What was written just now is not kept: it could change again unseen.
+    wait_until(lambda: time.time() - path.stat().st_ctime > 0.1, "a file that is older than a tick")
+    for word, more in (("there", KNOWN), ("short", {"aliases"})):
+        for _ in range(2):
+            assert home.run_mtr([word], project).returncode == 0
+        assert foreign(list_loaded(home, project, word), STARTED | more) == set()
+
+
+@pytest.mark.parametrize("line", ["mtr ", "mtr -s ", "mtr sync --", "mtr cat "])
+def test_a_shell_waits_for_neither_yaml_nor_click(home: Home, project: Path, line: str) -> None:
+    """Neither when it starts nor at a TAB, once the configuration has been read."""
+    complete = ["shell-init", "--complete", "bash", line]
+    for words in (["shell-init", "bash"], complete):
+        home.run_mtr(words, project)
+        assert foreign(list_loaded(home, project, *words), ANSWERED) == set()
