@@ -36,6 +36,8 @@ check: setup ## lint, types, shell scripts, architecture
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	shellcheck -s sh $$(git ls-files 'shell/*.sh') tests/install-system-packages tests/make-venv .ci/run
+	shellcheck -s bash $$(git ls-files 'shell/*.bash')
+	for file in shell/init/*; do "$${file##*.}" -n "$$file" || exit 1; done
 	$(BIN)/pytest -q tests/unit/test_architecture.py
 
 test: setup ## install what the tests need, and run them all

@@ -96,17 +96,18 @@ def _build_command() -> click.Command:
     @click.option("--alias", metavar="NAME", help="Define NAME as a short form of mtr, too.")
     @click.pass_obj
     def shell_init(invocation: Invocation, shell: str | None, alias: str | None) -> None:
-        r"""Print what a shell needs for short names and completion.
+        """Print what a shell needs for short names and completion.
 
         \b
-          eval "$(mtr shell-init)"           in ~/.bashrc or ~/.zshrc
-          mtr shell-init fish | source       in ~/.config/fish/config.fish
-          eval "$(mtr shell-init --alias m)" and m stands for mtr
+          eval "$(mtr shell-init)"              in ~/.bashrc or ~/.zshrc
+          mtr shell-init fish | source          in ~/.config/fish/config.fish
+          eval "$(mtr shell-init --alias m)"    and m is short for mtr
 
-        For the servers and aliases of your own ~/.config/mtr/config.yaml: mtr-NAME CMD is mtr -s NAME CMD, and an
-        alias is a command of its own where no other is called so. TAB completes options, verbs, servers, aliases,
-        the server's programs, and for mtr get its files; it asks the server only where a connection is open.
-        """
+        TAB then completes options, verbs, servers, aliases, the server's programs, and behind mtr get its files; it
+        asks the server only where a connection is open. For the servers and aliases of your own
+        ~/.config/mtr/config.yaml there are commands: mtr-NAME CMD is mtr -s NAME CMD, and an alias is a command where
+        no other is called so.
+        """  # noqa: D301  click's mark for lines that stay as they are
         del invocation
         print_start(shell or "", alias, os.environ)
 

@@ -82,7 +82,7 @@ def ensure_alias(name: str) -> None:
         UsageError: with the reason.
     """
     if not is_command(name):
-        raise UsageError(f"--alias takes the name of a command, not {name}", hint="mtr shell-init --alias m")
+        raise UsageError(f"--alias takes the name of a command, not {name!r}", hint="mtr shell-init --alias m")
 
 
 def find_program(argv0: str, environ: Mapping[str, str]) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.contestants import Contestant, build_bare, build_mtr, build_pair, build_rsync
@@ -56,8 +56,6 @@ class Case:
     runs: int
     build: Callable[[Ground], Sequence[Contestant]]
     is_last_on_its_tree: bool = False
-    is_planned: bool = False
-    """mtr may not have it yet: no failure then."""
 
 
 def _at(round_trip_ms: int) -> str:
@@ -66,7 +64,7 @@ def _at(round_trip_ms: int) -> str:
 
 def build_cases(extent: Extent) -> list[Case]:
     """Return every case, in an order that reuses what is on the server."""
-    cases = [_help(extent), _shell_init(extent)]
+    cases = [_help(extent), _shell_init(extent), _completion(extent)]
     for files in extent.trees:
         is_big = files >= BIG_TREE
         for round_trip_ms in extent.big_tree_round_trips_ms if is_big else extent.round_trips_ms:
@@ -197,7 +195,15 @@ def _shell_init(extent: Extent) -> Case:
     def build(ground: Ground) -> list[Contestant]:
         return [_bare_interpreter(ground), _local(ground, "shell-init", "bash")]
 
-    return Case("shell-init", "mtr shell-init bash", extent.runs, build, is_planned=True)
+    return Case("shell-init", "mtr shell-init bash", extent.runs, build)
+
+
+def _completion(extent: Extent) -> Case:
+    def build(ground: Ground) -> list[Contestant]:
+        tab = _local(ground, "shell-init", "--complete", "bash", "mtr -s lab", ":=@")
+        return [_bare_interpreter(ground), replace(tab, cwd=ground.tree(10).root)]
+
+    return Case("completion", "a TAB behind mtr -s", extent.runs, build)
 
 
 def _peers(round_trip_ms: int, runs: int) -> Case:

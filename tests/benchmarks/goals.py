@@ -109,6 +109,7 @@ GOALS = (
     Goal("cat: memory", "cat", _peak_mb, 40, "MB"),
     Goal("mtr --help: more than the bare interpreter", "help", _extra_ms, 60, "ms"),
     Goal("mtr shell-init: more than the bare interpreter", "shell-init", _extra_ms, 60, "ms"),
+    Goal("a TAB: more than the bare interpreter", "completion", _extra_ms, 60, "ms"),
 )
 
 

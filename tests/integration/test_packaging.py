@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import venv
@@ -33,6 +34,7 @@ def test_the_wheel_carries_what_it_needs_and_no_more(wheel: Path) -> None:
     """The package, the shell files, the examples; no tests."""
     names = zipfile.ZipFile(wheel).namelist()
     assert "mtr/_shell/remote/gate.sh" in names
+    assert {f"mtr/_shell/init/{name}" for name in ("bash.bash", "zsh.zsh", "fish.fish")} <= {*names}
     assert any(name.startswith("mtr/_examples/") for name in names)
     assert not any(name.startswith(("tests/", "shell/", ".mtr")) for name in names)
 
@@ -63,6 +65,12 @@ def test_an_installed_wheel_finds_its_files(wheel: Path, tmp_path: Path) -> None
     for command in ("mtr", "mtremote"):
         done = subprocess.run([place / "bin" / command, "--version"], capture_output=True, check=True, text=True)
         assert done.stdout.startswith("mtr 0.")
+        # A shell starts it by its name where $PATH leads to it, and never the other program of that name.
+        for folders, start in ((f"{place}/bin:/usr/bin:/bin", command), ("/usr/bin:/bin", f"{place}/bin/{command}")):
+            words = [place / "bin" / command, "shell-init", "bash"]
+            environ = {**os.environ, "PATH": folders}
+            done = subprocess.run(words, env=environ, capture_output=True, check=True, text=True)
+            assert done.stdout.startswith(f"_mtr_program=('{start}')\n")
 
 
 def test_the_checkout_finds_its_files() -> None:

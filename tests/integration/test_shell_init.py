@@ -213,6 +213,24 @@ def test_names_that_mean_harm_stay_out(home: Home, tmp_path: Path, shell: str) -
 
 
 @in_every_shell
+def test_names_of_a_project_become_no_commands(home: Home, project: Path, shell: str) -> None:
+    """The shell goes on in other directories; -s and the alias's own name complete there all the same."""
+    said = home.run_mtr(["shell-init", shell], project)
+    assert (said.returncode, b"'lab'" in said.stdout) == (0, False)
+
+
+@in_every_shell
+def test_odd_names_of_the_server_are_not_offered(home: Home, project: Path, shell: str) -> None:
+    """What would steer the terminal, or begin another line; what is only odd is offered, for bash in quotes."""
+    assert home.run_mtr(["true"], project).returncode == 0
+    for name in ("x\x1b]0;title\x07", "x\ny", "x\ty", "x z"):
+        (home.remote(project) / name).touch()
+    words = ["mtr get x"] if shell == "bash" else ["mtr", "get", "x"]
+    done = home.run_mtr(["shell-init", "--complete", shell, *words], project)
+    assert done.stdout == (b"paths\nx\\ z\n" if shell == "bash" else b"paths\nx z\n")
+
+
+@in_every_shell
 def test_completion_runs_nothing_of_a_project(home: Home, project: Path, shell: str) -> None:
     """Not a password_command, not a ProxyCommand; and a configuration that is wrong says nothing at a TAB."""
     home.configure(project, is_trusted=False, password_command="touch ran", ssh_options={"ProxyCommand": "touch ran"})
