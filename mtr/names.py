@@ -75,7 +75,7 @@ def _make(place: str, environ: Mapping[str, str]) -> Names:
         environ,
         files=[*map(str, list_files(project, environ)), *ssh_files],
         places=list_places(project) if place else (),
-        variables=variables,
+        variables=("HOME", "XDG_CONFIG_HOME", *variables),
         started_ns=started_ns,
     )
     return names

@@ -120,10 +120,7 @@ def save_route(
     variables: Iterable[str],
     started_ns: int,
 ) -> None:
-    """Keep ``route`` for the next run like this one, unless a file has changed since ``started_ns``.
-
-    It holds while ``files`` look as they do now, ``places`` are what they are, and ``variables`` have their values.
-    """
+    """Keep ``route`` for the next run like this one: see :func:`save_kept`."""
     project = route.project
     fields = (
         route.facts.to_dict(),
@@ -138,7 +135,7 @@ def save_route(
         environ,
         files=files,
         places=(*places, route.facts.socket),
-        variables=variables,
+        variables=(*AMBIENT, *variables),
         started_ns=started_ns,
     )
 
@@ -155,8 +152,11 @@ def save_kept(
     variables: Iterable[str],
     started_ns: int,
 ) -> None:
-    """Keep ``value``, which marshal takes, for ``identity``; see :func:`save_route` for how long it holds."""
-    known = {name: environ.get(name) for name in (*AMBIENT, *variables)}
+    """Keep ``value``, which marshal takes, for ``identity``, unless a file has changed since ``started_ns``.
+
+    It holds while ``files`` look as they do now, ``places`` are what they are, and ``variables`` have their values.
+    """
+    known = {name: environ.get(name) for name in variables}
     signatures = [(path, read_signature(path)) for path in files]
     if any(found is not None and not steady(found[0], started_ns) for _, found in signatures):
         return  # what was read of it may be another than what it is now

@@ -43,8 +43,8 @@ def print_start(shell: str, alias: str | None, environ: Mapping[str, str]) -> No
     shell = shell or detect_shell(environ)
     try:
         names = load_own_names(environ)
-    except MtrError as error:
-        sys.stderr.write(render_error(error))
+    except (MtrError, OSError) as error:
+        sys.stderr.write(render_error(error if isinstance(error, MtrError) else MtrError(str(error))))
         names = Names([], [], {})
     program, commands = find_program(sys.argv[0], environ)
     sys.stdout.write(build_start(shell, names, program, commands, alias or ""))

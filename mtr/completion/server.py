@@ -27,6 +27,7 @@ DEADLINE_S = 0.7
 """A line of 200 ms round trip answers within it."""
 
 KEPT_FOR_S = 12 * 3600.0
+AFTER_SILENCE_S = 60.0
 MAX_ANSWER_BYTES = 512 << 10
 MAX_PATHS = 500
 FORMAT = "programs 1"
@@ -37,16 +38,18 @@ _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 def list_programs(invocation: Invocation, environ: Mapping[str, str]) -> list[str]:
     """Return the programs on the server's PATH, as far as they are known, or can be asked for now."""
     identity = find_directory(invocation.directory), invocation.server or environ.get("MTR_SERVER") or ""
-    asked_s, names = load_kept("programs", FORMAT, identity, environ) or (0.0, [])
-    if abs(time.time() - asked_s) < KEPT_FOR_S:
+    until_s, names = load_kept("programs", FORMAT, identity, environ) or (0.0, [])
+    if 0 <= until_s - time.time() <= KEPT_FOR_S:
         return names
     route = find_open(invocation, environ)
-    answer = None if route is None else _ask(route, environ, "remote/programs.sh", ())
-    if answer is None:
+    if route is None:
         return names
-    names = sorted({name for name in answer if not set(name) - _PLAIN and name[:1] not in ("", "-")})
-    value = time.time(), names
-    save_kept("programs", FORMAT, identity, value, environ, files=(), places=(), variables=(), started_ns=0)
+    answer = _ask(route, environ, "remote/programs.sh", ())
+    if answer is not None:
+        names = sorted({name for name in answer if not set(name) - _PLAIN and name[:1] not in ("", "-")})
+    # Nobody waits at every TAB for a server that is too far away to answer.
+    until_s = time.time() + (AFTER_SILENCE_S if answer is None else KEPT_FOR_S)
+    save_kept("programs", FORMAT, identity, (until_s, names), environ, files=(), places=(), variables=(), started_ns=0)
     return names
 
 
