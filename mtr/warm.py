@@ -116,7 +116,7 @@ def _is_watched(invocation: Invocation) -> bool:
 
 
 def _dispatch(arguments: Sequence[str], invocation: Invocation) -> int:
-    if invocation.words[:1] == ["shell-init"] and not invocation.forced:
+    if list(arguments[:1]) == ["shell-init"]:
         from mtr.cli.shell_init import answer
 
         # Each start of a shell, and each TAB, waits for it: click is for --help and for what is wrong.

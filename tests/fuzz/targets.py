@@ -6,6 +6,7 @@ property tests (``test_parsers``) and the guided fuzzer (``guided``) share them.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import json
@@ -16,7 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mtr.aliases import expand_alias, find_flaw
 from mtr.command_line import Invocation, parse_arguments
+from mtr.completion.line import find_cursor, quote_for_bash, split_line
 from mtr.config.load import load_config
 from mtr.config.model import Server
 from mtr.config.openssh import list_dependencies, literal_hosts, read_ssh_config_files
@@ -122,6 +125,15 @@ def fuzz_command_line(data: bytes) -> None:
     found = accept(parse_arguments, words)
     assert found is None or isinstance(found, Invocation)
     accept(parse_destination, words[0], Server("", ()))
+    text = os.fsdecode(data)
+    with contextlib.suppress(MtrError):
+        aliases = {"a": text, text.partition(" ")[0]: "b"}
+        words = ["-q", *text.split(), "a"]
+        expand_alias(words, parse_arguments(words), aliases)
+    assert isinstance(find_flaw("a", text, is_own=False), str)
+    typed, quote = split_line(text)
+    find_cursor(typed)
+    quote_for_bash(typed[-1], text, typed[-1], quote)
 
 
 def fuzz_project(data: bytes) -> None:

@@ -328,3 +328,9 @@ def test_the_files_are_sound(home: Home, project: Path) -> None:
     said = home.run_mtr(["shell-init", "--help"], project)
     assert said.returncode == 0
     assert b'eval "$(mtr shell-init)"' in said.stdout
+
+
+def test_an_option_that_means_nothing_to_it_is_refused(home: Home, project: Path) -> None:
+    """As before any other verb."""
+    done = home.run_mtr(["--dry-run", "shell-init", "bash"], project)
+    assert (done.returncode, done.stdout) == (2, b"")
