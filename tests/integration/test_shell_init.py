@@ -119,6 +119,11 @@ def test_the_server_is_asked_over_an_open_connection_alone(
     assert person.complete("mtr sha25") == "<sha256sum>"
     assert person.complete("mtr get lo") == "<get><log dir/>"
     assert person.complete("mtr get log\\ dir/") == f"<get><log dir/{hostile}>"
+    if shell == "zsh":  # that was compctl; the same by the newer system
+        person.run("autoload -Uz compinit; compinit -D -u")
+        wait_until(lambda: "_mtr_complete" in person.run("print $_comps[mtr]"), "the new completion")
+        assert person.complete("mtr sha25") == "<sha256sum>"
+        assert person.complete("mtr get log\\ dir/it") == f"<get><log dir/{hostile}>"
     if shell == "bash":
         assert person.complete('mtr get "log dir/it') == f"<get><log dir/{hostile}>"
     assert not (project / "pwned").exists()
