@@ -103,6 +103,7 @@ def make_route(
         read_s = (time.time_ns() - started_ns) / 1e9
         voice.detail(f"read the configuration of {target.project.root} in {render_duration(read_s)}")
     connection = open_connection(target.server, environ, voice, may_prompt=may_prompt)
+    refresh_ssh_config(target.project, environ)
     route = build_route(target, connection, load_machine_id())
     if not route.facts.socket:
         return route, connection  # a login of this process alone: nothing that a later run could use
@@ -148,6 +149,16 @@ def _describe_opening(connection: BaseConnection, began_s: float, took_s: float)
     record = load_record(connection.facts.socket) if connection.facts.socket else None
     how = "a connection that stood, asked" if record is not None and record.opened_s < began_s else "logged in"
     return f"connected to {connection.label}: {how} in {render_duration(took_s)}"
+
+
+def refresh_ssh_config(project: Project, environ: Mapping[str, str]) -> None:
+    """Bring the file of ``mtr ssh-config`` up to date, where the user has asked for one."""
+    from mtr.config.openssh import own_file
+
+    if os.path.exists(own_file(environ)):
+        from mtr.ssh.included import refresh
+
+        refresh(project, environ)
 
 
 def ask_for_trust(claim: Claim, environ: Mapping[str, str], voice: Voice) -> None:

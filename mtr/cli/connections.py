@@ -26,7 +26,7 @@ def up(invocation: Invocation, server: str | None, directory: str | None, name: 
     NAME is the same as -s NAME. This is where a passphrase, a host key or a one-time code is asked for; every later
     run, in batch too, goes over the open connection.
     """
-    from mtr.workflow import load_target, open_connection
+    from mtr.workflow import load_target, open_connection, refresh_ssh_config
 
     target = load_target(
         choose(directory, invocation, "directory"),
@@ -36,6 +36,7 @@ def up(invocation: Invocation, server: str | None, directory: str | None, name: 
     )
     connection = open_connection(target.server, os.environ, Voice(), may_prompt=is_interactive())
     connection.ensure_alive()
+    refresh_ssh_config(target.project, os.environ)
     Voice().say(f"{connection.label} is up")
     return 0
 

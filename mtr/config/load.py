@@ -37,10 +37,10 @@ def load_config(project: Project, environ: Mapping[str, str]) -> Config:
         ConfigError: a file cannot be read, is wrong, or shows a password to others.
     """
     sources = [source for file in list_files(project, environ) if (source := load_source(file)) is not None]
-    return build_config(project, sources, environ)
+    return build_checked_config(project, sources, environ)
 
 
-def build_config(project: Project, sources: Sequence[Source], environ: Mapping[str, str]) -> Config:
+def build_checked_config(project: Project, sources: Sequence[Source], environ: Mapping[str, str]) -> Config:
     """Check and merge ``sources``, from weak to strong, as the configuration of ``project``.
 
     Raises:
@@ -50,6 +50,11 @@ def build_config(project: Project, sources: Sequence[Source], environ: Mapping[s
         _ensure_private(source)
         ensure_valid(source, is_own=source.file == user_config_file(environ))
         _ensure_own(source, user_config_file(environ))
+    return build_config(project, sources, environ)
+
+
+def build_config(project: Project, sources: Sequence[Source], environ: Mapping[str, str]) -> Config:
+    """Return what valid ``sources``, from weak to strong, come down to."""
     tree = merge_all(map(build_tree, sources))
     default = tree.get("default")
     defaults, servers = (_subtree(tree, key) for key in ("defaults", "servers"))

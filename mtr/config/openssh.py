@@ -33,6 +33,18 @@ _QUOTING = re.compile(r"""\\(["'\\ ])|["']""")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
+def own_file(environ: Mapping[str, str]) -> str:
+    """Return the path of the file that ``mtr ssh-config`` writes, whether or not it is there."""
+    from mtr.config.load import user_config_file
+
+    return os.path.normpath(user_config_file(environ).parent / "ssh_config")
+
+
+def user_file(environ: Mapping[str, str]) -> str:
+    """Return the path of the user's own file of ssh_config(5)."""
+    return f"{home_dir(environ)}/.ssh/config"
+
+
 @dataclass(frozen=True, slots=True)
 class SshConfigFile:
     """A file that ssh reads; ``stat`` is (device, inode, size, mtime in ns, ctime in ns)."""
@@ -46,8 +58,9 @@ def read_ssh_config_files(environ: Mapping[str, str], system_file: str = SYSTEM_
     """Return every file of ssh's configuration, each once, in the order in which ssh meets them."""
     home = home_dir(environ)
     found: dict[str, SshConfigFile] = {}
+    place = _Place(home, environ, found, own_file(environ))
     for path in (f"{home}/.ssh/config", system_file):
-        _read_with_includes(path, os.path.dirname(path), _Place(home, environ, found), 0)
+        _read_with_includes(path, os.path.dirname(path), place, 0)
     return tuple(found.values())
 
 
@@ -59,7 +72,7 @@ def read_flat(environ: Mapping[str, str], system_file: str = SYSTEM_FILE) -> str
             a ``Match`` asks for what only ssh can tell.
     """
     home = home_dir(environ)
-    place = _Place(home, environ, {})
+    place = _Place(home, environ, {}, own_file(environ))
     paths = (f"{home}/.ssh/config", system_file)
     return "".join(f"Host *\n{_flatten(path, os.path.dirname(path), place, 0)}" for path in paths)
 
@@ -119,17 +132,46 @@ def _join(words: Sequence[str]) -> str:
 def list_dependencies(environ: Mapping[str, str], system_file: str = SYSTEM_FILE) -> tuple[list[str], list[str]]:
     """Return what ssh's answer about a host depends on: paths of files and directories, there or not; variables."""
     home = home_dir(environ)
-    files = read_ssh_config_files(environ, system_file)
+    files, own = read_ssh_config_files(environ, system_file), own_file(environ)
     paths = [f"{home}/.ssh/config", system_file, *(file.path for file in files)]
     variables = {name for file in files for name in _VARIABLE.findall(os.fsdecode(file.data))}
     for file in files:
         base = os.path.dirname(file.path)
         for keyword, words in _parse(file.data):
             for pattern in words if keyword == "include" else ():
-                place = _Place(home, environ, {}).expand(pattern, base)
+                place = _Place(home, environ, {}, own).expand(pattern, base)
                 # A file that appears there would be read as well.
                 paths.append(os.path.dirname(place) if glob.has_magic(place) else place)
+                if os.path.normpath(place) == own:
+                    paths.pop()
     return list(dict.fromkeys(paths)), sorted(variables)
+
+
+def find_own_include(data: bytes, environ: Mapping[str, str]) -> str:
+    """Return where the user's file includes mtr's: ``top``, ``block`` (below a ``Host`` or ``Match``), or "" nowhere."""
+    in_block = ""
+    for keyword, words in _parse(data):
+        if keyword in ("host", "match"):
+            in_block = "" if words == ["*"] or [word.lower() for word in words] == ["all"] else "block"
+        if keyword == "include" and any(_names_own(word, environ) for word in words):
+            return in_block or "top"
+    return ""
+
+
+def drop_own_include(data: bytes, environ: Mapping[str, str]) -> bytes:
+    """Return the user's file without mtr's in its ``Include`` lines; every other line stays, in its place."""
+    lines = os.fsdecode(data).split("\n")
+    for index, line in enumerate(lines):
+        for keyword, words in _parse(os.fsencode(line)):
+            kept = [word for word in words if not _names_own(word, environ)]
+            if keyword == "include" and kept != words:
+                lines[index] = " ".join(["Include", *(f'"{word}"' for word in kept)]) if kept else ""
+    return os.fsencode("\n".join(lines))
+
+
+def _names_own(pattern: str, environ: Mapping[str, str]) -> bool:
+    place = _Place(home_dir(environ), environ, {}, "")
+    return os.path.normpath(place.expand(pattern, os.path.dirname(user_file(environ)))) == own_file(environ)
 
 
 def literal_hosts(files: Iterable[SshConfigFile]) -> tuple[str, ...]:
@@ -152,10 +194,11 @@ class _Place:
     home: str
     environ: Mapping[str, str]
     found: dict[str, SshConfigFile]
+    own: str
 
     def list_paths(self, pattern: str, base: str) -> list[str]:
         """Return the files that an ``Include`` names: ``~``, ``${VAR}`` and globs expanded, sorted."""
-        return sorted(glob.glob(self.expand(pattern, base)))
+        return [path for path in sorted(glob.glob(self.expand(pattern, base))) if os.path.normpath(path) != self.own]
 
     def expand(self, pattern: str, base: str) -> str:
         """Return ``pattern`` with ``~`` and ``${VAR}`` expanded, as an absolute path; globs stay."""

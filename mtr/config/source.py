@@ -69,11 +69,15 @@ class Source:
     digest: str = ""
 
 
+def order_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Return ``problems`` of one file in its order; what an anchor repeats is one, however often it is followed."""
+    unique = {(p.position, p.reason): p for p in reversed(list(problems))}.values()
+    return sorted(unique, key=lambda p: (p.position.line, p.position.column))
+
+
 def build_config_error(problems: Iterable[Problem]) -> ConfigError:
     """Return one error that lists ``problems`` in the order of the file; the hint opens it at the first."""
-    # What an anchor repeats is one mistake, however often it is followed.
-    unique = {(p.position, p.reason): p for p in reversed(list(problems))}.values()
-    ordered = sorted(unique, key=lambda p: (p.position.line, p.position.column))
+    ordered = order_problems(problems)
     first = ordered[0].position
     return ConfigError(
         str(ordered[0]),

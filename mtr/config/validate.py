@@ -38,11 +38,16 @@ def ensure_valid(source: Source, *, is_own: bool = False) -> None:
     Raises:
         ConfigError: with every problem of the file, one per line, in their order there.
     """
+    if problems := find_problems(source, is_own=is_own):
+        raise build_config_error(problems)
+
+
+def find_problems(source: Source, *, is_own: bool = False) -> list[Problem]:
+    """Return everything that is wrong in a file."""
     problems = [*source.problems, *_find_schema_problems(source), *_find_further_problems(source, is_own=is_own)]
-    if problems:
-        # The library walks sets; the order of the file makes it the anchor's own place that is named first.
-        ranks = {path: rank for rank, path in enumerate(source.values)}
-        raise build_config_error(sorted(problems, key=lambda p: ranks.get(p.path, 0)))
+    # The library walks sets; the order of the file makes it the anchor's own place that is named first.
+    ranks = {path: rank for rank, path in enumerate(source.values)}
+    return sorted(problems, key=lambda p: ranks.get(p.path, 0))
 
 
 def find_flaw(key: str, value: object) -> str | None:

@@ -124,10 +124,10 @@ class Examination:
 
     def _list_dangers(self, endpoint: Endpoint) -> list[str]:
         from mtr.ssh.dangers import list_dangers
-        from mtr.ssh.endpoint import ask_ssh
+        from mtr.ssh.endpoint import query_ssh
         from mtr.ssh.options import parse_query
 
-        answer = ask_ssh(self.server, endpoint.destination, endpoint.client, self._environ)
+        answer = query_ssh(self.server, endpoint.destination, endpoint.client, self._environ)
         return list_dangers(parse_query(answer))
 
     def _check_keys(self) -> Finding:

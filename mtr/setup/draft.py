@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mtr.config.load import build_config, load_config, user_config_file
+from mtr.config.load import build_checked_config, load_config, user_config_file
 from mtr.config.openssh import literal_hosts, read_ssh_config_files
 from mtr.config.project import find_project
 from mtr.config.remote_dir import resolve_remote_dir
@@ -97,7 +97,7 @@ def make_draft(site: Site, answers: Answers, environ: Mapping[str, str]) -> Draf
         parse_source(site.folder / CONFIG, files[CONFIG]),
         parse_source(site.folder / LOCAL, local) if local else load_source(site.folder / LOCAL),
     ]
-    config = build_config(site.project, [source for source in sources if source is not None], environ)
+    config = build_checked_config(site.project, [source for source in sources if source is not None], environ)
     server = config.servers[answers.name]
     remote_dir = resolve_remote_dir(server, site.project, environ)
     return Draft(site, answers, files, server, remote_dir, is_all_typed, config.claim)

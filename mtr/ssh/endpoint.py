@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mtr.errors import ConfigError, MissingProgram
 from mtr.ssh import options
@@ -37,7 +37,7 @@ class Endpoint:
     ``user@hostname:port`` for people; ``key`` names its masters' sockets. ``forwards`` is "agent" where sessions
     forward the agent, "more" where they need what only ssh itself can set up (X11, another agent's socket).
     ``known_name`` is what known_hosts files call the server, and ``known_hosts`` are those files. ``has_jump`` says
-    that others are logged in to on the way, ``key_files`` are what ssh would try.
+    that others are logged in to on the way, ``key_files`` are what ssh would try. ``settings`` are all that ssh says (``ssh -G``).
     """
 
     server_name: str
@@ -54,6 +54,7 @@ class Endpoint:
     known_hosts: tuple[str, ...] = ()
     has_jump: bool = False
     key_files: tuple[str, ...] = ()
+    settings: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -85,9 +86,33 @@ def parse_version(text: str) -> tuple[int, int]:
 
 def ensure_config(environ: Mapping[str, str]) -> str:
     """Write the generated configuration unless it stands already, and return its path."""
-    user_config = os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".ssh", "config")
-    path = f"{ensure_runtime_dir(environ)}/config"
-    wanted = options.build_config(user_config, SYSTEM_CONFIG).encode()
+    return _ensure_file("config", options.build_config(find_user_config(environ), SYSTEM_CONFIG).encode(), environ)
+
+
+def ensure_plain_config(environ: Mapping[str, str], first: str = "") -> str:
+    """Write a configuration without mtr's defaults, as the user's ssh has it, with the file ``first`` in front."""
+    files = [first] if first else []
+    text = options.build_plain_config(*files, find_user_config(environ), SYSTEM_CONFIG)
+    return _ensure_file(f"config.{'first' if first else 'plain'}", text.encode(), environ)
+
+
+def find_user_config(environ: Mapping[str, str]) -> str:
+    """Return the user's configuration; where that includes the file of ``mtr ssh-config``, a copy without it.
+
+    That file is made from what ssh says of the others: with it, ssh would say for ever what it said then.
+    """
+    from mtr.config.openssh import MAX_BYTES, drop_own_include, find_own_include, user_file
+
+    path = user_file(environ)
+    data = read_regular(path, MAX_BYTES) or b""
+    if not find_own_include(data, environ):
+        return path
+    return _ensure_file("config.user", drop_own_include(data, environ), environ)
+
+
+def _ensure_file(name: str, wanted: bytes, environ: Mapping[str, str]) -> str:
+    """Write a file of the runtime directory unless it stands already, and return its path."""
+    path = f"{ensure_runtime_dir(environ)}/{name}"
     if read_regular(path, len(wanted) + 1) != wanted:
         write_atomic(path, wanted)
     return path
@@ -101,13 +126,14 @@ def resolve_endpoint(
     Raises:
         ConfigError: ssh refuses its configuration; its words name the file and the line.
     """
-    from mtr.config.openssh import read_ssh_config_files
+    from mtr.config.openssh import drop_own_include, read_ssh_config_files
 
     config = ensure_config(environ)
     explicit = options.build_explicit(server)
-    answer = ask_ssh(server, destination, client, environ)
+    answer = query_ssh(server, destination, client, environ)
     query = options.parse_query(answer)
-    files = [file.data for file in read_ssh_config_files(environ)]
+    # An ``Include`` of mtr's own comes and goes without any of the rest being another.
+    files = [_drop_blank_lines(drop_own_include(file.data, environ)) for file in read_ssh_config_files(environ)]
     return Endpoint(
         server_name=server.name,
         destination=destination,
@@ -123,20 +149,39 @@ def resolve_endpoint(
         key_files=tuple(os.path.expanduser(path) for path in query.get("identityfile", ())),
         known_hosts=_parse_known_hosts(query, environ),
         has_jump=any(query.get(name, ["none"]) != ["none"] for name in ("proxyjump", "proxycommand")),
+        settings=query,
     )
 
 
-def ask_ssh(server: Server, destination: str, client: options.SshClient, environ: Mapping[str, str]) -> str:
+def query_ssh(server: Server, destination: str, client: options.SshClient, environ: Mapping[str, str]) -> str:
     """Return what ``ssh -G`` says of ``destination`` with the options of ``server``; raises as above."""
+    explicit = options.build_explicit(server)
+    argv = options.build_query_argv(client, ensure_config(environ), explicit, destination)
+    return ask_ssh(server.name, argv, environ)
+
+
+def _drop_blank_lines(data: bytes) -> bytes:
+    return b"\n".join(line for line in data.split(b"\n") if line.strip())
+
+
+def ask_ssh(name: str, argv: Sequence[str], environ: Mapping[str, str]) -> str:
+    """Return what ``ssh -G`` says.
+
+    Raises:
+        ConfigError: ssh refuses its configuration; its words name the file and the line.
+    """
+    from mtr.config.openssh import user_file
     from mtr.process.piped import run_piped
 
-    argv = options.build_query_argv(client, ensure_config(environ), options.build_explicit(server), destination)
     asked = run_piped(argv, env=environ, timeout_s=30)
     if asked.status != 0:
+        words = asked.stderr.decode(errors="replace").replace("\r", "")
+        copy = f"{ensure_runtime_dir(environ)}/config.user"
         raise ConfigError(
-            f"ssh refuses the options for {server.name}",
-            detail=asked.stderr.decode(errors="replace").replace("\r", ""),
-            hint=f"ssh -G {destination}",
+            f"ssh refuses the options for {name}",
+            # The lines of the copy are those of the user's own file.
+            detail=words.replace(copy, user_file(environ)),
+            hint=f"ssh -G {argv[-1]}",
         )
     return asked.stdout.decode(errors="surrogateescape")
 

@@ -20,6 +20,7 @@ def load_masters(environ: Mapping[str, str]) -> dict[str, master.MasterRecord]:
     """Return the masters that answer by their keys, the oldest first; files of those that have gone are removed."""
     runtime_dir = ensure_runtime_dir(environ)
     master.collect_masters(runtime_dir)
+    master.adopt_masters(runtime_dir)
     found: dict[str, master.MasterRecord] = {}
     for socket, record in master.list_masters(runtime_dir):
         if master.find_master(socket) is not None:
@@ -43,6 +44,7 @@ def close_masters(server: Server | None, environ: Mapping[str, str]) -> list[mas
     """Close the masters of ``server``, or all of them, gently; return what was closed."""
     runtime_dir = ensure_runtime_dir(environ)
     master.collect_masters(runtime_dir)
+    master.adopt_masters(runtime_dir)
     keys = None if server is None else {found.endpoint.key for found in list_candidates(server, environ)}
     closed = []
     for socket, record in master.list_masters(runtime_dir):

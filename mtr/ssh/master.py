@@ -131,8 +131,8 @@ def ensure_master(
                 raise
             pid = find_master(socket)
         record = load_record(socket)
-        if pid is not None and (record is None or record.pid != pid):
-            # Just opened; or whoever opened it was killed before it could say so.
+        if pid is not None and (record is None or record.pid != pid or not record.destination):
+            # Just opened; or whoever opened it was killed before it could say so, or is the user's own ssh.
             write_record(
                 socket,
                 MasterRecord(endpoint.server_name, endpoint.address, endpoint.destination, pid, time.time()),
@@ -169,6 +169,7 @@ def open_by_ssh(
     )
     started_s = time.monotonic()
     status = run_login(endpoint, socket, argv, password, environ, may_prompt=may_prompt)
+    _end_second(socket, environ)
     if status != 0 or find_master(socket) is None:
         words, took_s = read_log(f"{socket}.log"), time.monotonic() - started_s
         if not drop_noise(words):
@@ -178,6 +179,25 @@ def open_by_ssh(
         if not asks and "Permission denied" in words:
             words += list_locked_keys(endpoint, environ)
         raise build_connect_error(endpoint, words, status)
+
+
+def _end_second(socket: str, environ: Mapping[str, str]) -> None:
+    """End the ssh that has just logged in, if another became the master meanwhile: nobody could reach it any more.
+
+    An ssh of the user's own, which shares the socket by `mtr ssh-config`, knows nothing of mtr's lock.
+    """
+    if "disabling multiplexing" not in read_log(f"{socket}.log"):
+        return
+    from mtr.process.piped import run_piped
+
+    mark = f" -S {socket} -E {socket}.log "
+    for line in (
+        run_piped(["ps", "-A", "-ww", "-o", "pid=,args="], env=environ).stdout.decode(errors="replace").split("\n")
+    ):
+        pid, _, argv = line.strip().partition(" ")
+        if mark in argv and pid.isdigit():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
 
 
 def ask_why(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
@@ -279,12 +299,33 @@ def list_masters(runtime_dir: str) -> list[tuple[str, MasterRecord]]:
     return sorted(found, key=lambda pair: pair[1].opened_s)
 
 
+def adopt_masters(runtime_dir: str) -> None:
+    """Write a record for each master that has none: the user's own ssh has opened it, by `mtr ssh-config`.
+
+    What is not known of it, the first run over it finds out.
+    """
+    for name in sorted(os.listdir(runtime_dir)):
+        socket = f"{runtime_dir}/{name}"
+        if not _is_socket_name(name) or load_record(socket) is not None:
+            continue
+        if (pid := find_master(socket)) is not None:
+            write_record(socket, MasterRecord("ssh", "opened by ssh", "", pid, os.lstat(socket).st_mtime))
+
+
+def _is_socket_name(name: str) -> bool:
+    """Tell whether ``name`` is one of ``build_socket_path``."""
+    key, _, slot = name.partition(".")
+    return slot.isdigit() and len(key) == 16 and set(key) <= set("0123456789abcdef")
+
+
 def collect_masters(runtime_dir: str) -> None:
     """Remove the files of masters that have ended by themselves (idle, reboot, lost line)."""
     for socket, record in list_masters(runtime_dir):
         try:
             os.kill(record.pid, 0)
         except ProcessLookupError:
-            forget_master(socket)
+            # An ssh of the user's, by the blocks of `mtr ssh-config`, may be the master there by now.
+            if find_master(socket) is None:
+                forget_master(socket)
         except PermissionError as error:
             raise MtrError(f"{socket} belongs to a process of somebody else") from error

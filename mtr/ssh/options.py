@@ -68,8 +68,12 @@ def build_config(user_config: str, system_config: str) -> str:
 
     ``Match all`` before each ``Include`` ends whatever block the included file left open.
     """
-    included = "".join(f'Match all\nInclude "{path}"\n' for path in (user_config, system_config))
-    return included + CONFIG_DEFAULTS
+    return build_plain_config(user_config, system_config) + CONFIG_DEFAULTS
+
+
+def build_plain_config(*files: str) -> str:
+    """Return the text of a configuration that is ``files`` one after the other, as plain ssh reads its own."""
+    return "".join(f'Match all\nInclude "{path}"\n' for path in files)
 
 
 def build_explicit(server: Server) -> list[str]:
@@ -99,10 +103,10 @@ def has_password(server: Server) -> bool:
 
 def _quote_path(path: str) -> str:
     """Return ``path`` with ``%`` doubled and in double quotes: ssh expands tokens and splits at blanks."""
-    return _quote_value(path.replace("%", "%%"))
+    return quote_value(path.replace("%", "%%"))
 
 
-def _quote_value(value: str) -> str:
+def quote_value(value: str) -> str:
     """Return ``value`` in double quotes, as one word for ssh's option parser."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -144,7 +148,8 @@ def build_diagnosis_argv(
 def parse_query(text: str) -> dict[str, list[str]]:
     """Return the output of ``ssh -G`` as option name (lower case) to its values, in order."""
     found: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    # A value may hold what Python takes for the end of a line as well.
+    for line in text.removesuffix("\n").split("\n"):
         name, _, value = line.partition(" ")
         found.setdefault(name, []).append(value)
     return found
@@ -153,7 +158,7 @@ def parse_query(text: str) -> dict[str, list[str]]:
 def build_session_options(query: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Return the ``-o`` options of a session from the resolved configuration ``query``."""
     options = [
-        f"{name}={_quote_value(value) if name == 'setenv' else value}"
+        f"{name}={quote_value(value) if name == 'setenv' else value}"
         for name in sorted(_SESSION_KEYS)
         for value in query.get(name, ())
     ]
