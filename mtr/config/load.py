@@ -21,7 +21,7 @@ from mtr.config.validate import ensure_valid, list_sections
 from mtr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mtr.config.project import Project
     from mtr.config.trust import Claim
@@ -36,8 +36,18 @@ def load_config(project: Project, environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: a file cannot be read, is wrong, or shows a password to others.
     """
+    return build_config(project, load_sources(project, environ), environ)
+
+
+def load_sources(project: Project, environ: Mapping[str, str]) -> list[Source]:
+    """Read and check the files of ``project``, from weak to strong.
+
+    Raises:
+        ConfigError: as :func:`load_config`.
+    """
     sources = [source for file in list_files(project, environ) if (source := load_source(file)) is not None]
-    return build_checked_config(project, sources, environ)
+    _ensure_sound(sources, environ)
+    return sources
 
 
 def build_checked_config(project: Project, sources: Sequence[Source], environ: Mapping[str, str]) -> Config:
@@ -46,18 +56,23 @@ def build_checked_config(project: Project, sources: Sequence[Source], environ: M
     Raises:
         ConfigError: one is wrong, or shows a password to others.
     """
-    for source in sources:
-        _ensure_private(source)
-        ensure_valid(source, is_own=source.file == user_config_file(environ))
-        _ensure_own(source, user_config_file(environ))
+    _ensure_sound(sources, environ)
     return build_config(project, sources, environ)
+
+
+def _ensure_sound(sources: Iterable[Source], environ: Mapping[str, str]) -> None:
+    own = user_config_file(environ)
+    for source in sources:
+        ensure_private(source)
+        ensure_valid(source, is_own=source.file == own)
+        ensure_own(source, own)
 
 
 def build_config(project: Project, sources: Sequence[Source], environ: Mapping[str, str]) -> Config:
     """Return what valid ``sources``, from weak to strong, come down to."""
     tree = merge_all(map(build_tree, sources))
     default = tree.get("default")
-    defaults, servers = (_subtree(tree, key) for key in ("defaults", "servers"))
+    defaults, servers = (get_subtree(tree, key) for key in ("defaults", "servers"))
     own = user_config_file(environ)
     claim = find_claim(
         project.config_dir.parent if project.config_dir else None,
@@ -67,7 +82,7 @@ def build_config(project: Project, sources: Sequence[Source], environ: Mapping[s
     builder = _Builder(merge_trees(BUILT_IN, defaults), own, environ, claim)
     return Config(
         default=default.value if isinstance(default, Sourced) else None,
-        servers={name: builder.build(name, _subtree(servers, name)) for name in servers},
+        servers={name: builder.build(name, get_subtree(servers, name)) for name in servers},
         template=builder.build("", {}),
         files=tuple(source.file for source in sources),
         sources=dict(list_positions(tree)),
@@ -100,7 +115,7 @@ def _local_file(project: Project, config_dir: Path) -> Path:
     return project.main_config_dir / "local.yaml"
 
 
-def _ensure_private(source: Source) -> None:
+def ensure_private(source: Source) -> None:
     """Refuse a file that shows a password to others.
 
     Raises:
@@ -114,7 +129,7 @@ def _ensure_private(source: Source) -> None:
         )
 
 
-def _ensure_own(source: Source, user_file: Path) -> None:
+def ensure_own(source: Source, user_file: Path) -> None:
     """Refuse a user's own configuration that somebody else may have written: everything in it is trusted.
 
     Raises:
@@ -124,7 +139,7 @@ def _ensure_own(source: Source, user_file: Path) -> None:
         raise ConfigError(f"{source.file} is trusted with everything, and {doubt}", hint=f"ls -l {source.file}")
 
 
-def _subtree(tree: Tree, key: str) -> Tree:
+def get_subtree(tree: Tree, key: str) -> Tree:
     found = tree.get(key, {})
     return found if isinstance(found, dict) else {}
 
@@ -155,8 +170,8 @@ class _Builder:
             name=name,
             hosts=_build_hosts(name, tree),
             exclude=tuple(end.value for end in _additive(tree["exclude"])),
-            env={key: end.text for key, end in _ends(_subtree(tree, "env"))},
-            ssh_options=_build_ssh_options(_subtree(tree, "ssh_options")),
+            env={key: end.text for key, end in _ends(get_subtree(tree, "env"))},
+            ssh_options=_build_ssh_options(get_subtree(tree, "ssh_options")),
             **_build_password(own),
             **self._build_claims(tree),
             **fields,
@@ -168,7 +183,7 @@ class _Builder:
             return {}
         asking = {value.position for value in self._claim.values if value.path[-1:] != ("download_dir",)}
         is_asked = any(not value.path for value in self._claim.values)
-        is_asked = is_asked or any(position in asking for _, position in list_positions(_drop_weaker_passwords(tree)))
+        is_asked = is_asked or any(position in asking for _, position in list_positions(drop_weaker_passwords(tree)))
         goes_out = "download_dir" in tree and leads_out(_plain(tree["download_dir"])) and self._is_foreign(tree)
         return {"claim": self._claim if is_asked else None, "download_claim": self._claim if goes_out else None}
 
@@ -218,7 +233,7 @@ def _build_ssh_options(tree: Tree) -> dict[str, str]:
     return dict(options.values())
 
 
-def _drop_weaker_passwords(tree: Tree) -> Tree:
+def drop_weaker_passwords(tree: Tree) -> Tree:
     """Return ``tree`` with one way to the password, the strongest."""
     weaker = [key for key in tree if key in PASSWORD_KEYS][1:]
     return {key: value for key, value in tree.items() if key not in weaker}

@@ -53,6 +53,17 @@ def select_server(config: Config, requested: str | None, environ: Mapping[str, s
     return parse_destination(requested, config.template) or _fail(config, requested)
 
 
+def explain_choice(config: Config, requested: str | None, environ: Mapping[str, str]) -> str:
+    """Return why :func:`select_server` chooses as it does, in words."""
+    if requested:
+        return "you have named it"
+    if environ.get("MTR_SERVER"):
+        return "MTR_SERVER names it"
+    if config.default is not None:
+        return f"`default` names it, {config.sources[('default',)]}"
+    return "it is the first one under `servers`"
+
+
 def _select_default(config: Config) -> Server:
     if config.default is None:
         if not config.servers:
@@ -65,10 +76,17 @@ def _select_default(config: Config) -> Server:
     position = config.sources.get(("default",))
     where = f"{position}: " if position else ""
     raise ConfigError(
-        f"{where}default: there is no server {config.default}{_did_you_mean(config, config.default)}",
+        f"{where}default: {explain_wrong_default(config)}",
         detail=_render_names(config),
         hint=_hint_close(config, config.default),
     )
+
+
+def explain_wrong_default(config: Config) -> str:
+    """Return what is wrong with ``default``; "" where it names a server, or there is none."""
+    if config.default is None or config.default in config.servers:
+        return ""
+    return f"there is no server {config.default}{_did_you_mean(config, config.default)}"
 
 
 def _is_literal_host(name: str, environ: Mapping[str, str]) -> bool:

@@ -186,6 +186,16 @@ def ask_ssh(name: str, argv: Sequence[str], environ: Mapping[str, str]) -> str:
     return asked.stdout.decode(errors="surrogateescape")
 
 
+def explain_option(client: options.SshClient, name: str, value: str, environ: Mapping[str, str]) -> str:
+    """Return ssh's own words on why it does not take the option ``name`` with ``value``; "" where it does."""
+    from mtr.process.piped import run_piped
+
+    argv = options.build_query_argv(client, "none", ("-o", f"{name}={value}"), "localhost")
+    asked = run_piped(argv, env=environ, timeout_s=30)
+    words = asked.stderr.decode(errors="replace").replace("\r", "").strip().split("\n")
+    return f"ssh: {words[0].removeprefix('command-line line 0: ').removeprefix('command-line: line 0: ')}" if asked.status else ""
+
+
 def _render_address(query: Mapping[str, Sequence[str]]) -> str:
     user, host, port = (query.get(name, ["?"])[0] for name in ("user", "hostname", "port"))
     return f"{user}@{host}:{port}"
