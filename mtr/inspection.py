@@ -134,4 +134,6 @@ def _check_ssh_options(server: Server, config: Config, environ: Mapping[str, str
     for name, value in server.ssh_options.items():
         place = locate(config, ("servers", server.name, "ssh_options", name))
         if (reason := explain_option(client, name, value, environ)) and place is not None:
-            yield Finding(str(place.file), place.line, place.column, f"servers.{server.name}.ssh_options.{name}", reason)
+            yield Finding(
+                str(place.file), place.line, place.column, f"servers.{server.name}.ssh_options.{name}", reason
+            )

@@ -25,7 +25,7 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_AS_JSON
 @click.pass_context
 def config(context: click.Context, server: str | None, directory: str | None, *, as_json: bool) -> int | None:
-    """Show, check and locate the configuration; without a further word, show it.
+    r"""Show, check and locate the configuration; without a further word, show it.
 
     \b
       mtr config                 everything, and where each value is written
@@ -44,9 +44,7 @@ def config(context: click.Context, server: str | None, directory: str | None, *,
 @click.argument("name", required=False)
 @_AS_JSON
 @click.pass_obj
-def show(
-    invocation: Invocation, server: str | None, directory: str | None, name: str | None, *, as_json: bool
-) -> int:
+def show(invocation: Invocation, server: str | None, directory: str | None, name: str | None, *, as_json: bool) -> int:
     """Show the merged configuration, with where each value is written.
 
     With a NAME (or -s NAME), all that counts for this server, what is built in too. Secrets show as ***: passwords, and
@@ -127,14 +125,14 @@ def _count(number: int, noun: str) -> str:
 
 @config.command()
 def schema() -> int:
-    """Print the JSON Schema of a configuration file, for editors.
+    r"""Print the JSON Schema of a configuration file, for editors.
 
     \b
       mtr config schema > .mtr/schema.json
       # yaml-language-server: $schema=schema.json
 
-    With the second line as the first one of .mtr/config.yaml, editors that know YAML complete the keys, explain them, and
-    mark mistakes. The path starts where the file lies.
+    With the second line as the first one of .mtr/config.yaml, editors that know YAML complete the keys, explain them,
+    and mark mistakes. The path starts where the file lies.
     """
     from mtr.config.published import build_schema
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
 
 from mtr.cli.app import choose, is_interactive, take
-from mtr.cli.envelope import print_data
-from mtr.errors import reveal_controls
+from mtr.cli.envelope import print_data, print_failure
+from mtr.cli.table import Cell, find_width, render_table, wants_colours
+from mtr.errors import render_error
 from mtr.voice import Voice
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
+    from mtr.status import ServerStatus, Statuses
 
 
 @click.command()
@@ -77,17 +81,60 @@ def down(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def servers(invocation: Invocation, directory: str | None, as_json: bool) -> int:
-    """List the servers of the configuration, and every open connection."""
+    """List the servers of the configuration, and every open connection.
+
+    The one marked * is where runs go. A connection is up from its first run, or `mtr up`, until `mtr down` or four
+    hours without a run.
+    """
     from mtr.status import load_statuses
 
-    rows = load_statuses(choose(directory, invocation, "directory"), os.environ)
+    found = load_statuses(choose(directory, invocation, "directory"), os.environ)
     if as_json:
-        print_data("servers", [row.to_json() for row in rows])
-    elif rows:
-        width = max(len(row.name) for row in rows)
-        for row in rows:
-            mark = "*" if row.is_default else " "
-            click.echo(reveal_controls(f"{mark} {row.name:<{width}}  {row.state:<5}  {row.address}"))
-    else:
+        _print_json(found)
+    elif found.rows:
+        table = [_HEAD, *(_build_row(row, time.time()) for row in found.rows)]
+        width, colours = find_width(), wants_colours(os.environ)
+        click.echo(render_table(table, yields=(4, 2), width=width, colours=colours), nl=False, color=colours)
+    elif found.error is None:
         Voice().say("no server is configured: mtr init; without that, any destination works: mtr -s user@host CMD")
-    return 0
+    if found.error is None:
+        return 0
+    sys.stdout.flush()
+    sys.stderr.write(render_error(found.error))
+    return found.error.exit_status
+
+
+def _print_json(found: Statuses) -> None:
+    data = [row.to_json() for row in found.rows]
+    if found.error is None:
+        print_data("servers", data)
+    else:
+        print_failure("servers", found.error, data)
+
+
+_HEAD = [Cell(text, "dim") for text in ("", "NAME", "ADDRESS", "STATE", "DIRECTORY")]
+
+
+def _build_row(row: ServerStatus, now_s: float) -> list[Cell]:
+    """Return the cells of a server: mark, name, address, state, directory there."""
+    name = Cell(row.name, "bold" if row.is_default else "")
+    mark = Cell("*" if row.is_default else "", "bold")
+    if row.problem:
+        return [mark, name, Cell(row.address), Cell("wrong", "red"), Cell(row.problem)]
+    state = Cell(_render_state(row, now_s), "green" if row.state == "up" else "dim")
+    return [mark, name, Cell(row.address), state, Cell(row.remote_dir or "", keeps_end=True)]
+
+
+def _render_state(row: ServerStatus, now_s: float) -> str:
+    if row.opened_s is None:
+        return row.state
+    text = f"{row.state} {render_duration(now_s - row.opened_s)}"
+    return f"{text}, {row.sessions} session{'' if row.sessions == 1 else 's'}" if row.sessions else text
+
+
+def render_duration(seconds: float) -> str:
+    """Return e.g. ``12 s``, ``5 min``, ``3 h`` or ``2 d``."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"

@@ -2,7 +2,8 @@
 
 On stdout, one object: ``{"mtr": VERSION, "kind": KIND, "ok": true, "data": DATA}``, where ``kind`` says what ``data``
 is. A failure is ``{"mtr": …, "kind": …, "ok": false, "error": {"code", "message", "detail", "hint",
-"exit_status"}}``, and stands on stderr for people as well. New keys may come; none changes its meaning.
+"exit_status"}}``, and stands on stderr for people as well; where a part is known nevertheless, ``data`` is that. New
+keys may come; none changes its meaning.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ def print_data(kind: str, data: Any) -> None:
     _print({"mtr": __version__, "kind": kind, "ok": True, "data": data})
 
 
-def print_failure(kind: str, error: MtrError) -> None:
-    """Print why there is no data."""
+def print_failure(kind: str, error: MtrError, data: Any = None) -> None:
+    """Print why there is no data, or only this ``data``."""
     fields = {name: getattr(error, name) for name in ("code", "message", "detail", "hint", "exit_status")}
-    _print({"mtr": __version__, "kind": kind, "ok": False, "error": fields})
+    _print({"mtr": __version__, "kind": kind, "ok": False, "error": fields} | ({} if data is None else {"data": data}))
 
 
 def _print(envelope: dict[str, Any]) -> None:

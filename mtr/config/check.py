@@ -1,7 +1,7 @@
-"""Everything that is wrong or doubtful in the files of a project, found without connecting and without stopping at one.
+"""Everything that is wrong or doubtful in the files of a project, found without connecting or stopping at one.
 
-``read_leniently`` reads what can be read: a file that is no YAML is left out, and so is each server, or other part, that
-is wrong. What is left is for showing alone; nothing ever connects with it.
+``read_leniently`` reads what can be read: a file that is no YAML is left out, and so is each server, or other part,
+that is wrong. What is left is for showing alone; nothing ever connects with it.
 """
 
 from __future__ import annotations

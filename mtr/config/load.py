@@ -87,7 +87,7 @@ def build_config(project: Project, sources: Sequence[Source], environ: Mapping[s
         files=tuple(source.file for source in sources),
         sources=dict(list_positions(tree)),
         claim=claim,
-        aliases={name: end.value for name, end in _ends(_subtree(tree, "aliases"))},
+        aliases={name: end.value for name, end in _ends(get_subtree(tree, "aliases"))},
     )
 
 
@@ -140,6 +140,7 @@ def ensure_own(source: Source, user_file: Path) -> None:
 
 
 def get_subtree(tree: Tree, key: str) -> Tree:
+    """Return the mapping under ``key``, empty where there is none."""
     found = tree.get(key, {})
     return found if isinstance(found, dict) else {}
 

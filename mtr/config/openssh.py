@@ -148,7 +148,7 @@ def list_dependencies(environ: Mapping[str, str], system_file: str = SYSTEM_FILE
 
 
 def find_own_include(data: bytes, environ: Mapping[str, str]) -> str:
-    """Return where the user's file includes mtr's: ``top``, ``block`` (below a ``Host`` or ``Match``), or "" nowhere."""
+    """Return where the user's file includes mtr's: ``top``, ``block`` (in a ``Host`` or ``Match``), or "" nowhere."""
     in_block = ""
     for keyword, words in _parse(data):
         if keyword in ("host", "match"):

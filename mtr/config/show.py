@@ -201,4 +201,6 @@ def render_lines(lines: Sequence[Line]) -> str:
     fitting = [len(text) for text, line in zip(texts, lines, strict=True) if line.origin and len(text) <= _WIDTH]
     width = max(fitting, default=0)
     rows = zip(texts, lines, strict=True)
-    return "".join(f"{text:<{width}}  # {reveal_controls(line.origin)}\n" if line.origin else f"{text}\n" for text, line in rows)
+    return "".join(
+        f"{text:<{width}}  # {reveal_controls(line.origin)}\n" if line.origin else f"{text}\n" for text, line in rows
+    )

@@ -37,7 +37,8 @@ class Endpoint:
     ``user@hostname:port`` for people; ``key`` names its masters' sockets. ``forwards`` is "agent" where sessions
     forward the agent, "more" where they need what only ssh itself can set up (X11, another agent's socket).
     ``known_name`` is what known_hosts files call the server, and ``known_hosts`` are those files. ``has_jump`` says
-    that others are logged in to on the way, ``key_files`` are what ssh would try. ``settings`` are all that ssh says (``ssh -G``).
+    that others are logged in to on the way, ``key_files`` are what ssh would try. ``settings`` are all that
+    ssh says (``ssh -G``).
     """
 
     server_name: str
@@ -193,7 +194,11 @@ def explain_option(client: options.SshClient, name: str, value: str, environ: Ma
     argv = options.build_query_argv(client, "none", ("-o", f"{name}={value}"), "localhost")
     asked = run_piped(argv, env=environ, timeout_s=30)
     words = asked.stderr.decode(errors="replace").replace("\r", "").strip().split("\n")
-    return f"ssh: {words[0].removeprefix('command-line line 0: ').removeprefix('command-line: line 0: ')}" if asked.status else ""
+    return (
+        f"ssh: {words[0].removeprefix('command-line line 0: ').removeprefix('command-line: line 0: ')}"
+        if asked.status
+        else ""
+    )
 
 
 def _render_address(query: Mapping[str, Sequence[str]]) -> str:

@@ -1,8 +1,8 @@
 """The file that ``mtr ssh-config`` writes for an ``Include`` in the user's ``~/.ssh/config``.
 
 ``~/.config/mtr/ssh_config``: a head, and a section for the user's own servers and for each project that was written:
-``# mtr: ROOT HASH``, ROOT in JSON, HASH of all that the section was made of. A name stands in one section, the one that was
-written last: ssh would mix two blocks. A run that has found its configuration changed brings its section up to date
+``# mtr: ROOT HASH``, ROOT in JSON, HASH of all that the section was made of. A name stands in one section, the one that
+was written last: ssh would mix two blocks. A run that has found its configuration changed brings its section up to date
 (``refresh``), and never adds one.
 
 The user's own file is edited on request alone: one line, at the top, the rest byte for byte, with a copy beside it.
@@ -147,7 +147,7 @@ def _digest(project: Project, environ: Mapping[str, str]) -> str:
 
 
 def plan_file(project: Project, environ: Mapping[str, str]) -> tuple[str, list[Shared]]:
-    """Return the text that the file is to have for ``project``, with what it has of others, and what it says of whom."""
+    """Return the text that the file is to have for ``project``, sections of others kept, and what it says of whom."""
     sections = parse_sections(_read(environ))
     digests = {_name(found): _digest(found, environ) for found in (_without_files(project), project)}
     made = build_sections(project, environ)

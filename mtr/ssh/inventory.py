@@ -52,3 +52,23 @@ def close_masters(server: Server | None, environ: Mapping[str, str]) -> list[mas
             master.stop_master(socket)
             closed.append(record)
     return closed
+
+
+def count_sessions(key: str, environ: Mapping[str, str]) -> int | None:
+    """Return how many sessions go over the masters of ``key`` just now; None where the system does not tell.
+
+    Each is one connection to the socket of a master (proc_net(5)); ssh binds it with a suffix, which stays in its name.
+    """
+    prefix, count = f"{ensure_runtime_dir(environ)}/{key}.", 0
+    try:
+        with open("/proc/net/unix", encoding="ascii", errors="replace") as file:
+            for line in file:
+                fields = line.split(maxsplit=7)
+                count += len(fields) > 7 and fields[5] == _CONNECTED and fields[7].startswith(prefix)
+    except OSError:
+        return None
+    return count
+
+
+_CONNECTED = "03"
+"""SS_CONNECTED of linux/net.h, in hexadecimal."""

@@ -84,7 +84,8 @@ def build_explicit(server: Server) -> list[str]:
     """
     options = [f"{name}={value}" for name, value in server.ssh_options.items()]
     if server.user:
-        options.append(f"User={server.user}")
+        # Only where it must be: an ssh before 8.7 reads no backslash in quotes as such.
+        options.append(f"User={quote_value(server.user) if ' ' in server.user else server.user}")
     if server.port:
         options.append(f"Port={server.port}")
     if server.key_filename:

@@ -42,14 +42,13 @@ _NAME = re.compile(r"\w[\w.-]*\Z")
 
 _NAMES = {
     name.lower(): name
-    for name in (
-        # As ssh_config(5) writes them; others are written as ssh says them, which is as good.
-        "HostName User Port IdentityFile IdentitiesOnly CertificateFile IdentityAgent ProxyJump ProxyCommand HostKeyAlias "
-        "UserKnownHostsFile GlobalKnownHostsFile StrictHostKeyChecking ConnectTimeout ServerAliveInterval "
-        "ServerAliveCountMax SendEnv SetEnv ForwardAgent PubkeyAuthentication PasswordAuthentication Compression "
-        "PreferredAuthentications NumberOfPasswordPrompts AddressFamily KbdInteractiveAuthentication"
-    ).split()
+    for name in """HostName User Port IdentityFile IdentitiesOnly CertificateFile IdentityAgent ProxyJump ProxyCommand
+    HostKeyAlias UserKnownHostsFile GlobalKnownHostsFile StrictHostKeyChecking ConnectTimeout ServerAliveInterval
+    ServerAliveCountMax SendEnv SetEnv ForwardAgent PubkeyAuthentication PasswordAuthentication Compression
+    PreferredAuthentications NumberOfPasswordPrompts AddressFamily KbdInteractiveAuthentication""".split()  # noqa: SIM905
 }
+"""As ssh_config(5) writes them; others are written as ssh says them, which is as good."""
+
 _ALWAYS = ("hostname", "user", "port")
 """Also where ssh would say the same: people, and editors, read them."""
 
