@@ -64,6 +64,8 @@ def _write(project: Project, voice: Voice, *, install: bool) -> int:
         voice.say(f"ssh {found.name}: {found.address}" if found.text else render_absence(found))
     voice.say(f"wrote {own_file(os.environ)}" + ("" if shared else ", which has no server yet"))
     config = user_file(os.environ)
+    if elsewhere := included.find_elsewhere(os.environ):
+        voice.say(f"{elsewhere} includes it: take that out, since mtr reads its own words there; {config} is the place")
     if included.is_included(os.environ):
         voice.say(f"{config} includes it")
     elif install:

@@ -163,15 +163,26 @@ def drop_own_include(data: bytes, environ: Mapping[str, str]) -> bytes:
     lines = os.fsdecode(data).split("\n")
     for index, line in enumerate(lines):
         for keyword, words in _parse(os.fsencode(line)):
-            kept = [word for word in words if not _names_own(word, environ)]
-            if keyword == "include" and kept != words:
-                lines[index] = " ".join(["Include", *(f'"{word}"' for word in kept)]) if kept else ""
+            if keyword == "include" and any(_names_own(word, environ) for word in words):
+                kept = [path for word in words for path in _list_others(word, environ)]
+                lines[index] = " ".join(["Include", *(f'"{path}"' for path in kept)]) if kept else ""
     return os.fsencode("\n".join(lines))
 
 
 def _names_own(pattern: str, environ: Mapping[str, str]) -> bool:
-    place = _Place(home_dir(environ), environ, {}, "")
-    return os.path.normpath(place.expand(pattern, os.path.dirname(user_file(environ)))) == own_file(environ)
+    """Tell whether an ``Include`` of ``pattern`` in the user's file reads mtr's own."""
+    expanded = _Place(home_dir(environ), environ, {}, "").expand(pattern, os.path.dirname(user_file(environ)))
+    own = own_file(environ)
+    return os.path.normpath(expanded) == own or own in map(os.path.normpath, glob.glob(expanded))
+
+
+def _list_others(pattern: str, environ: Mapping[str, str]) -> list[str]:
+    """Return what else a pattern names that may name mtr's own file."""
+    if not _names_own(pattern, environ):
+        return [pattern]
+    return _Place(home_dir(environ), environ, {}, own_file(environ)).list_paths(
+        pattern, os.path.dirname(user_file(environ))
+    )
 
 
 def literal_hosts(files: Iterable[SshConfigFile]) -> tuple[str, ...]:

@@ -213,6 +213,12 @@ def is_included(environ: Mapping[str, str]) -> bool:
     return find_own_include(read_regular(user_file(environ), MAX_BYTES) or b"", environ) == "top"
 
 
+def find_elsewhere(environ: Mapping[str, str]) -> str:
+    """Return another file of ssh's that includes mtr's, "" where none does: mtr sees past ``~/.ssh/config`` alone."""
+    files = (file for file in read_ssh_config_files(environ) if file.path != user_file(environ))
+    return next((file.path for file in files if find_own_include(file.data, environ)), "")
+
+
 def install(environ: Mapping[str, str]) -> str:
     """Put the line at the top of the user's file; return the path of the copy of what that was, "" where none was.
 
