@@ -59,9 +59,10 @@ class UsageError(MtrError):
 
 
 class ConfigError(MtrError):
-    """A configuration file is wrong."""
+    """A configuration file is wrong; ``problems`` are what is, each with its place, where these are known (``config.source.Problem``)."""
 
     code = "config"
+    problems: tuple[object, ...] = ()
 
 
 class NotTrusted(ConfigError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mtr.config.load import build_config, ensure_own, ensure_private, list_files, user_config_file
 from mtr.config.model import render_key_path
 from mtr.config.select import explain_wrong_default
-from mtr.config.source import InvalidFile, load_source, order_problems
+from mtr.config.source import Problem, load_source, order_problems
 from mtr.config.trust import is_trusted
 from mtr.config.validate import find_problems
 from mtr.errors import ConfigError, reveal_controls
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mtr.config.model import Config, KeyPath, Position, Server
     from mtr.config.project import Project
-    from mtr.config.source import Problem, Source
+    from mtr.config.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,9 @@ def _read(file: Path, environ: Mapping[str, str]) -> tuple[Source | None, list[P
     """Return a file, what is wrong in it, and that with what is wrong with the file itself, for people."""
     try:
         source = load_source(file)
-    except InvalidFile as error:
-        return None, [], [_describe(problem) for problem in error.problems]
     except ConfigError as error:
+        if error.problems:
+            return None, [], [_describe(problem) for problem in error.problems if isinstance(problem, Problem)]
         return None, [], [Finding(str(file), 0, 0, "", error.message.removeprefix(f"{file}: "))]
     if source is None:
         return None, [], []

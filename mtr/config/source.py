@@ -69,28 +69,23 @@ class Source:
     digest: str = ""
 
 
-class InvalidFile(ConfigError):
-    """A file is wrong: every problem of it, in its order."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        first = problems[0].position
-        super().__init__(
-            str(problems[0]),
-            detail="\n".join(map(str, problems[1:])),
-            hint=f"${{EDITOR:-vi}} +{first.line} {shlex.quote(str(first.file))}",
-        )
-        self.problems = tuple(problems)
-
-
 def order_problems(problems: Iterable[Problem]) -> list[Problem]:
     """Return ``problems`` of one file in its order; what an anchor repeats is one, however often it is followed."""
     unique = {(p.position, p.reason): p for p in reversed(list(problems))}.values()
     return sorted(unique, key=lambda p: (p.position.line, p.position.column))
 
 
-def build_config_error(problems: Iterable[Problem]) -> InvalidFile:
+def build_config_error(problems: Iterable[Problem]) -> ConfigError:
     """Return one error that lists ``problems`` in the order of the file; the hint opens it at the first."""
-    return InvalidFile(order_problems(problems))
+    ordered = order_problems(problems)
+    first = ordered[0].position
+    error = ConfigError(
+        str(ordered[0]),
+        detail="\n".join(map(str, ordered[1:])),
+        hint=f"${{EDITOR:-vi}} +{first.line} {shlex.quote(str(first.file))}",
+    )
+    error.problems = tuple(ordered)
+    return error
 
 
 def load_source(file: Path) -> Source | None:
