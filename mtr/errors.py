@@ -59,7 +59,7 @@ class UsageError(MtrError):
 
 
 class ConfigError(MtrError):
-    """A configuration file is wrong; ``problems`` are what is, each with its place, where these are known (``config.source.Problem``)."""
+    """A configuration file is wrong; ``problems`` (of ``config.source``) are each with its place, where known."""
 
     code = "config"
     problems: tuple[object, ...] = ()
