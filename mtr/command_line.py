@@ -146,6 +146,8 @@ def _ensure_sensible(invocation: Invocation) -> None:
     """Refuse options that mean nothing together."""
     if invocation.init and invocation.words:
         raise UsageError("--init takes no command", hint="mtr init; then the command")
+    if invocation.pull and not invocation.words and not invocation.help and not invocation.version:
+        raise UsageError("--pull brings files after a command, and there is none", hint="mtr get GLOB")
     if invocation.to is not None and not invocation.get and not invocation.pull:
         raise UsageError(
             "--to says where --get or --pull puts it, and neither is there", hint="mtr --get REMOTE --to LOCAL"

@@ -80,12 +80,19 @@ def run(invocation: Invocation, environ: Mapping[str, str], *, route: Route | No
         return dry_run(invocation, environ, tty=wants_tty(invocation))
     voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
     tty = wants_tty(invocation)
+    pull = None
+    if invocation.pull or invocation.get:
+        from mtr.pull import plan_pull
+
+        pull = plan_pull(invocation, environ, voice)
     route, line = open_line(invocation, environ, voice, may_prompt=tty, route=route)
     if invocation.alias:
         voice.detail(f"alias {invocation.alias}")
     status = _run_there(route, line, invocation, environ, voice, tty=tty)
     voice.note(by="command")
     voice.show_end(invocation.words, status, line.server_name, tty=tty)
+    if pull is not None:
+        status = pull.after(status, line)
     if tty and voice.is_interactive and invocation.check_update:
         from mtr.update import tell_of_update
 

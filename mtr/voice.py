@@ -163,6 +163,12 @@ class Voice:
         if self.tells and result.biggest:
             self.detail(render_biggest(result))
 
+    def show_done(self, line: str) -> None:
+        """Print what has been done for a person; nothing in batch."""
+        clear_line()
+        if self._interactive or self.tells:
+            self.say(line)
+
     def show_end(self, words: Sequence[str], status: int, server_name: str, *, tty: bool) -> None:
         """Print how a command ended that ran for long, for the person who comes back to it; detail for ``-v``."""
         took_s = time.monotonic() - self._entered_s

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mtr.ssh.base import BaseConnection
     from mtr.ssh.gate import Command
     from mtr.sync.delivery import Project as SyncedProject
+    from mtr.sync.download import Downloaded
     from mtr.sync.result import SyncResult
     from mtr.voice import Voice
 
@@ -302,6 +303,11 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     place = f"{target.remote_dir}/{target.subdir}".rstrip("/")
     lines.append(f"# on {target.server.name}, in {place}: {_render_words(command)}")
     lines += [f"# with {name}=***" for name in command.env]
+    if invocation.pull or invocation.get:
+        from mtr.pull import plan_pull
+        from mtr.voice import Voice
+
+        lines += plan_pull(invocation, environ, Voice(), asks=False).describe()
     # What a project's file says goes to a terminal here.
     sys.stdout.write("".join(f"{sanitize(line)}\n" for line in lines))
     return 0
@@ -356,6 +362,32 @@ class Remote:
         route = build_route(self.target, self.connection, load_machine_id())
         delivery = build_delivery(route, self.connection, self.connection.environ)
         return Errand(delivery, Voice(quiet=True)).sync()
+
+    def get(
+        self, remote: str | Sequence[str], local: str | os.PathLike[str] | None = None, *, force: bool = False
+    ) -> Downloaded:
+        """Bring ``remote`` from the server, as ``mtr get`` does: a path, a pattern, or several of them.
+
+        ``local`` is a directory to put it into if it exists or ends in a slash, else the new name; None is the
+        configured directory of downloads. What is newer here stays, unless ``force``.
+
+        Returns what came, what was here already, what stayed and what did not come.
+
+        Raises:
+            NotTrusted: the project's files choose a place for downloads that the user has not allowed.
+            DownloadFailed: nothing came, or nothing more can be written here.
+        """
+        from mtr.pull import Pull, resolve_destination
+        from mtr.sync.download import ensure_some
+        from mtr.voice import Voice
+
+        remotes = [remote] if isinstance(remote, str) else list(remote)
+        voice, environ = Voice(quiet=True), self.connection.environ
+        text = None if local is None else os.fspath(local)
+        destination = resolve_destination(self.target, remotes, text, environ, voice)
+        result = Pull(self.target, remotes, destination, voice).bring(self.connection, force=force)
+        ensure_some(self.connection, result)
+        return result
 
     def run(self, argv: Sequence[str] | str, *, stdin: bytes = b"", timeout_s: float | None = None) -> Captured:
         """Run ``argv``, or a string in a shell, in the project's directory there; nothing is synced.

@@ -1,4 +1,4 @@
-"""``mtr get``: bring a file or a directory from the server."""
+"""``mtr get``: bring files and directories from the server."""
 
 from __future__ import annotations
 
@@ -8,53 +8,99 @@ from typing import TYPE_CHECKING
 import click
 
 from mtr.cli.app import choose, is_interactive, take
+from mtr.cli.envelope import print_data
+from mtr.errors import UsageError
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
+    from mtr.sync.download import Downloaded
+
+_EXAMPLES = """\b
+mtr get out/model.pt              to downloads/model.pt
+mtr get out/model.pt best.pt      to best.pt, or into best.pt/ if that is a directory
+mtr get 'runs/*/metrics.json'     to downloads/1/metrics.json, downloads/2/metrics.json, ...
+mtr get 'logs/**/*.txt' ~/notes.md here/     several: the last is a directory
+"""
 
 
-@click.command()
+@click.command(epilog=_EXAMPLES)
 @take("server", "directory", "quiet")
+@click.option("--to", "to", metavar="LOCAL", help="Where to put it; every other word is a REMOTE then.")
 @click.option("--force", is_flag=True, help="Replace local files that are newer, too.")
-@click.argument("remote")
-@click.argument("local", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print what came as JSON.")
+@click.argument("words", metavar="REMOTE... [LOCAL]", nargs=-1, required=True)
 @click.pass_obj
 def get(
     invocation: Invocation,
-    remote: str,
-    local: str | None,
+    words: tuple[str, ...],
     server: str | None,
     directory: str | None,
+    to: str | None,
     *,
     quiet: bool,
     force: bool,
+    as_json: bool,
 ) -> int:
-    """Bring the file or directory REMOTE from the server to LOCAL.
+    """Bring files and directories from the server.
 
-    REMOTE is relative to the project's directory there, or absolute, or begins with ~/; patterns are not expanded.
-    LOCAL is a directory to put it into if it exists or ends in a slash, else the new name; left out, it is
-    `download_dir` of the configuration (downloads), which is not synced back. What is the same here already is left,
-    and what is newer here stays: its name is printed, and the exit status is 1.
+    REMOTE is relative to the project's directory there, or absolute, or begins with ~/. A directory comes whole, but
+    for .mtr/. Quote a pattern, so that the server's files are matched and not yours: * and ? as in a shell, ** for any
+    number of directories; what matches keeps its path behind the pattern's fixed part.
+
+    The second of two words is LOCAL. Of more, the last is, and is a directory that exists or ends in a slash. LOCAL
+    is where it goes: into a directory, under its own name, else as the new name. Left out, it is `download_dir` of the
+    configuration (downloads), which is not synced back. What is excluded from syncing comes all the same.
+
+    What is the same here already is left, what is newer here stays. A large file that was cut goes on where it was.
+    Exits with 1 if something did not come, and names it; with 125 if nothing did.
     """
-    from mtr.config.trust import ensure_trusted
-    from mtr.sync.download import choose_places, download_tree, ensure_download_dir
+    from mtr.pull import Pull, render_done, resolve_destination
+    from mtr.sync.download import ensure_some, list_failures
     from mtr.voice import Voice
-    from mtr.workflow import ask_for_trust, load_target, open_connection
+    from mtr.workflow import load_target, open_connection
 
+    remotes, local = split_words(words, to)
     voice = Voice(quiet=choose(quiet, invocation, "quiet"))
-    chosen = choose(directory, invocation, "directory"), choose(server, invocation, "server")
-    target = load_target(*chosen, os.environ, needs_project=False)
-    claim = target.server.download_claim if local is None else None
-    if claim is not None and is_interactive():
-        ask_for_trust(claim, os.environ, voice)
-    ensure_trusted(claim, os.environ)
+    directory = choose(directory, invocation, "directory")
+    target = load_target(directory, choose(server, invocation, "server"), os.environ, needs_project=False)
+    destination = resolve_destination(target, remotes, local, os.environ, voice, directory=directory)
     connection = open_connection(target.server, os.environ, voice, may_prompt=is_interactive())
-    if local is None:
-        local = f"{ensure_download_dir(target.project.root, target.server.download_dir)}/"
-    source, place = choose_places(target.remote_dir, remote, local)
-    done = download_tree(connection, source, place, force=force, on_progress=voice.show_count)
-    files = "1 file" if done.files == 1 else f"{done.files} files"
-    voice.say(f"got {files} ({done.size_bytes:,} B) from {connection.server_name}: {place}")
-    for path in done.newer:
-        voice.say(f"{path} is newer here, and stayed: mtr get --force")
-    return 1 if done.newer else 0
+    result = Pull(target, remotes, destination, voice).bring(connection, force=force)
+    ensure_some(connection, result)
+    if as_json:
+        print_data("get", build_data(result))
+    else:
+        voice.say(render_done(result, connection.server_name))
+    for text in list_failures(result):
+        voice.say(text)
+    return 0 if result.is_complete else 1
+
+
+def split_words(words: tuple[str, ...], to: str | None) -> tuple[tuple[str, ...], str | None]:
+    """Return which of ``words`` are on the server, and which one is here, None for the configured place.
+
+    Raises:
+        UsageError: it cannot be told.
+    """
+    for word in (*words, *([] if to is None else [to])):
+        if not word or "\0" in word:
+            raise UsageError("REMOTE and LOCAL are paths, and this one is empty", hint="mtr get --help")
+    if to is not None or len(words) == 1:
+        return words, to
+    *remotes, local = words
+    if len(remotes) > 1 and not local.endswith("/") and not os.path.isdir(local):
+        hint = f"{local}/ makes it one; without LOCAL: mtr get --to DIR REMOTE..."
+        raise UsageError(f"of several words the last is a directory here, and {local} is none", hint=hint)
+    return tuple(remotes), local
+
+
+def build_data(result: Downloaded) -> dict[str, object]:
+    """Return what ``--json`` prints."""
+    return {
+        "target": result.target,
+        "files": result.files,
+        "bytes": result.size_bytes,
+        "same": result.same,
+        "newer": result.newer,
+        "failed": [{"path": failure.path, "reason": failure.words} for failure in result.failed],
+    }

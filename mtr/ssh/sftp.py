@@ -1,7 +1,8 @@
 """SFTP, version 3, with as many requests in flight as a line holds: what makes many small files fast on a long one.
 
 A task is a generator: it yields the requests that it wants to be sent together, gets their replies in the same order,
-and goes on. :meth:`Sftp.run` keeps many tasks going at once. Paths are bytes, as everywhere.
+and goes on. One that yields :class:`~mtr.ssh.sftp_tasks.Ahead` goes on with the first replies
+while the others are under way. :meth:`Sftp.run` keeps many tasks going at once. Paths are bytes, as everywhere.
 
 Source: draft-ietf-secsh-filexfer-02, and ``posix-rename@openssh.com`` of OpenSSH's PROTOCOL. OpenSSH takes the two
 paths of a SYMLINK in the other order than the draft, and so do all who talk to it.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mtr.errors import MtrError
 from mtr.ssh.outcome import Ended, Outcome
+from mtr.ssh.sftp_tasks import Running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,13 +72,14 @@ class Reply:
 
 
 class SftpError(MtrError):
-    """The server refused a request; ``status`` is its number, ``path`` what it was about."""
+    """The server refused a request; ``status`` is its number, ``path`` what it was about, ``said`` why."""
 
     code = "sftp"
 
     def __init__(self, path: bytes, reply: Reply) -> None:
         words = reply.words or _MESSAGES.get(reply.status, f"status {reply.status}")
         super().__init__(f"{path.decode(errors='replace')}: {words}")
+        self.said = words
         self.path = path
         self.status = reply.status
         self.words = words
@@ -195,23 +198,8 @@ def check(path: bytes, replies: Iterable[Reply]) -> None:
             raise SftpError(path, reply)
 
 
-class _Running:
-    """A task, and the replies that it waits for."""
-
-    __slots__ = ("missing", "replies", "task")
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.replies: list[Reply] = []
-        self.missing = 0
-
-
 class Sftp:
-    """One SFTP session; a context manager.
-
-    ``can_replace`` says that a rename may replace what is there; ``vanished`` are paths that had gone when their turn
-    came.
-    """
+    """One SFTP session; a context manager. ``can_replace`` says that a rename may replace what is there."""
 
     def __init__(self, held: Held, label: str) -> None:
         """Begin the session on ``held``, whose subsystem is sftp.
@@ -225,9 +213,8 @@ class Sftp:
         self._out = bytearray()
         self._in = bytearray()
         self._has_begun = False
-        self._waiting: dict[int, tuple[_Running, int]] = {}
+        self._waiting: dict[int, tuple[Running, int]] = {}
         self._running = 0
-        self.vanished: list[bytes] = []
         try:
             self._write(pack(">IBI", 5, _INIT, 3))
             packet = self._read_packet()
@@ -252,7 +239,7 @@ class Sftp:
             SftpError: what a task raises.
             SftpLost: the session ended.
         """
-        ready = deque[_Running]()
+        ready = deque[Running]()
         try:
             self._run(iter(tasks), ready)
         except BaseException:
@@ -262,7 +249,7 @@ class Sftp:
             self._waiting.clear()
             raise
 
-    def _run(self, source: Iterator[Task], ready: deque[_Running]) -> None:
+    def _run(self, source: Iterator[Task], ready: deque[Running]) -> None:
         exhausted = False
         while True:
             while ready:
@@ -272,7 +259,7 @@ class Sftp:
                 exhausted = task is None
                 if task is not None:
                     self._running += 1
-                    self._advance(_Running(task))
+                    self._advance(Running(task))
             self._flush()
             if not self._waiting:
                 return
@@ -293,24 +280,23 @@ class Sftp:
         self.run([task()])
         return found[0]
 
-    def _advance(self, running: _Running) -> None:
+    def _advance(self, running: Running) -> None:
         """Let a task take its replies and ask for more."""
-        try:
-            requests = running.task.send(running.replies) if running.replies else next(running.task)
-        except StopIteration:
-            self._running -= 1
-            return
-        running.replies = [Reply()] * len(requests)
-        running.missing = len(requests)
-        for index, request in enumerate(requests):
-            self._number = (self._number + 1) & 0xFFFFFFFF
-            self._waiting[self._number] = (running, index)
-            self._out += pack(">IBI", len(request) + 4, request[0], self._number)
-            self._out += request[1:]
-        if len(self._out) > FLUSH_BYTES:
-            self._flush()
+        while not running.missing:
+            try:
+                requests = running.advance()
+            except StopIteration:
+                self._running -= 1
+                return
+            for index, request in zip(running.expect(requests), requests, strict=True):
+                self._number = (self._number + 1) & 0xFFFFFFFF
+                self._waiting[self._number] = (running, index)
+                self._out += pack(">IBI", len(request) + 4, request[0], self._number)
+                self._out += request[1:]
+            if len(self._out) > FLUSH_BYTES:
+                self._flush()
 
-    def _take_replies(self, ready: deque[_Running]) -> None:
+    def _take_replies(self, ready: deque[Running]) -> None:
         """Take at least one reply, and all that have come."""
         while True:
             packet = self._read_packet()
@@ -321,9 +307,7 @@ class Sftp:
             if number not in self._waiting:
                 raise self._lost("it answers what nobody has asked")
             running, index = self._waiting.pop(number)
-            running.replies[index] = reply
-            running.missing -= 1
-            if not running.missing:
+            if running.take(index, reply):
                 ready.append(running)
             if not self._has_packet():
                 return

@@ -1,134 +1,177 @@
 """Bringing files and directories from the server, over SFTP.
 
 What is here already and the same (size and time) is left; what is newer here than there stays, unless it is forced to
-go. Every file is whole under its name, or not there.
+go. Every file is whole under its name, or not there. What cannot be brought is named, and the rest comes.
+
+Names are found by ``sources``, and land below one local directory: nothing is written through a link there.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mtr.config.trust import leads_out
-from mtr.errors import MtrError
-from mtr.ssh.sftp import NO_SUCH_FILE, SftpError, open_sftp
-from mtr.ssh.sftp import stat as ask_stat
-from mtr.sync.manifest import OWN_DIRECTORY
-from mtr.sync.sftp_transfer import download, walk
+from mtr.ssh.sftp import SftpError, SftpLost, open_sftp
+from mtr.sync.part import RACY_S, build_mark, collect
+from mtr.sync.sftp_transfer import download
+from mtr.sync.sources import DownloadFailed, Failure, find_sources, show_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from mtr.ssh.line import Line
-    from mtr.ssh.sftp import Attributes, Sftp
+    from mtr.ssh.sftp import Attributes, Sftp, Task
+    from mtr.sync.sources import Source
 
-RACY_S = 2.0
-"""How much later than a file's time its copy must have been made to be known as one of that file."""
+    OnProgress = Callable[[int, int], None]
+
+_OF_ONE_NAME = frozenset((errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST))
+"""What this system says of one name, and not of the place."""
+
+MAX_LINES = 20
+
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
-class DownloadFailed(MtrError):
-    """Something did not arrive; what did is whole."""
-
-    code = "download"
-
-
-@dataclass(slots=True)
 class Downloaded:
-    """What a download did: files brought, their bytes, and the local paths that are newer here and stayed."""
+    """What a download did, and where to.
 
-    files: int = 0
-    size_bytes: int = 0
-    newer: list[str] = field(default_factory=list)
+    ``files`` were brought, ``size_bytes`` came over the line for them, ``same`` were here already; ``newer`` are local
+    paths that are newer here and stayed; ``failed`` is what did not come.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.files = 0
+        self.size_bytes = 0
+        self.same = 0
+        self.newer: list[str] = []
+        self.failed: list[Failure] = []
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether everything that was asked for is here now, as it is there."""
+        return not self.newer and not self.failed
 
 
-def ensure_download_dir(root: Path, name: str) -> Path:
-    """Make the directory of downloads where it is missing, as one that is not synced back; return it.
+class Destination:
+    """Where a download goes: ``path``, made when something comes.
+
+    ``is_directory`` says that things go into it under their own names; else one thing takes the path as its name.
+    ``keeps_out_of_sync`` puts a ``.mtrignore`` into it when it is made.
+    """
+
+    def __init__(self, path: str, *, is_directory: bool, keeps_out_of_sync: bool = False) -> None:
+        self.path = path
+        self.is_directory = is_directory
+        self._keeps_out_of_sync = keeps_out_of_sync
+
+    def make(self) -> None:
+        """Make the directory that things go into.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        is_new = not os.path.exists(self.path)
+        os.makedirs(self.path, exist_ok=True)
+        if is_new and self._keeps_out_of_sync:
+            with open(os.path.join(self.path, ".mtrignore"), "w", encoding="utf-8") as file:
+                file.write("# What `mtr get` has brought is not synced back.\n*\n")
+
+
+def choose_destination(local: str, remotes: Sequence[str], *, start: str) -> Destination:
+    """Return where ``remotes`` go when ``local`` was named, counted from the directory ``start``, as cp(1) takes it.
+
+    A directory that is there, or a name with a slash at the end, takes things under their own names; so does any name
+    for several remotes, or for a pattern.
+    """
+    from mtr.sync.remote_glob import is_pattern
+
+    path = os.path.join(start, os.path.expanduser(local) if local.startswith("~/") else local)
+    is_directory = local.endswith("/") or os.path.isdir(path)
+    is_directory = is_directory or len(remotes) > 1 or any(is_pattern(os.fsencode(remote)) for remote in remotes)
+    if is_directory and os.path.lexists(path) and not os.path.isdir(path):
+        raise DownloadFailed(f"{path} is no directory, and more than one thing may come", hint=f"ls -ld {path}")
+    return Destination(path.rstrip("/") or "/", is_directory=is_directory)
+
+
+def choose_download_dir(root: Path, name: str) -> Destination:
+    """Return the directory of downloads of the project at ``root``, which is not synced back.
 
     Raises:
         DownloadFailed: a link of the project leads from there to elsewhere.
     """
+    from mtr.config.trust import leads_out
+
     path = root / name
     if not leads_out(name) and leads_out(os.path.relpath(os.path.realpath(path), os.path.realpath(root))):
-        hint = "name another place: mtr get REMOTE LOCAL"
+        hint = "name another place: mtr get REMOTE --to LOCAL"
         raise DownloadFailed(f"downloads would leave the project: {path} is {os.path.realpath(path)}", hint=hint)
-    if not path.exists():
-        path.mkdir(parents=True)
-        (path / ".mtrignore").write_text("# What `mtr get` has brought is not synced back.\n*\n")
-    return path
+    return Destination(str(path), is_directory=True, keeps_out_of_sync=True)
 
 
-def choose_places(remote_dir: str, remote: str, local: str) -> tuple[str, str]:
-    """Return where ``remote`` is on the server, as SFTP takes it, and where it goes here.
-
-    SFTP knows no ``~``: what does not begin with a slash is below the home directory.
-    """
-    place = remote if remote.startswith(("/", "~")) else f"{remote_dir}/{remote}"
-    if place.startswith("~") and place != "~" and not place.startswith("~/"):
-        raise DownloadFailed(f"{remote}: only ~/ is understood", hint="write the path from /")
-    place = os.path.normpath(place.removeprefix("~").lstrip("/") or ".") if place.startswith("~") else place
-    name = os.path.basename(os.path.normpath(remote))
-    if local.endswith("/") or os.path.isdir(local):
-        return place, os.path.join(local, name if name not in (".", "..", "~") else "")
-    return place, local
-
-
-def download_tree(
+def bring(
     line: Line,
-    place: str,
-    target: str,
+    remote_dir: str,
+    remotes: Sequence[str],
+    destination: Destination,
     *,
     force: bool = False,
-    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    on_progress: OnProgress = lambda _done, _total: None,
 ) -> Downloaded:
-    """Bring the file or directory ``place`` of the server to ``target`` here; parents are made.
+    """Bring ``remotes`` (paths or patterns, relative to ``remote_dir``, absolute, or with ``~/``) to ``destination``.
 
     ``on_progress`` gets the bytes that have come, and those to come in all.
 
     Raises:
-        DownloadFailed: it is not there, cannot be read, or cannot be written here.
-        SftpLost: the server has no SFTP, or the line broke.
+        DownloadFailed: nothing more can be written here.
+        SftpLost: the server has no SFTP, or the line broke; what has come of a large file is kept for the next time.
     """
-    source, local = os.fsencode(place), os.fsencode(target)
+    result = Downloaded(destination.path)
     try:
         with open_sftp(line) as session:
-            return _bring(session, source, local, force=force, on_progress=on_progress)
-    except SftpError as error:
-        if error.status == NO_SUCH_FILE and error.path == source:
-            hint = f"mtr -s {line.server_name} --no-sync ls"
-            hint += "; patterns are not expanded" if set(place) & set("*?[") else ""
-            raise DownloadFailed(f"{line.label}: there is no {place}", hint=hint) from error
-        hint = f"mtr -s {line.server_name} --no-sync ls -la, and see who may read it"
-        raise DownloadFailed(f"{line.label}: {error.message}", hint=hint) from error
+            _Bringing(session, line.facts.address, destination, result, on_progress, force=force).run(
+                find_sources(session, remote_dir, remotes, result.failed)
+            )
+    except SftpLost as lost:
+        if lost.ended is not None and lost.ended.has_opened:
+            lost.hint = "run it again: a large file goes on where it was"
+        raise
     except OSError as error:
-        path = os.fsdecode(error.filename or local)
+        path = os.fsdecode(error.filename or destination.path)
         hint = f"df -h {os.path.dirname(path) or '.'}; ls -ld {os.path.dirname(path) or '.'}"
         raise DownloadFailed(f"cannot write here: {error.strerror}: {path}", hint=hint) from error
+    return result
 
 
-def _bring(
-    session: Sftp, source: bytes, local: bytes, *, force: bool, on_progress: Callable[[int, int], None]
-) -> Downloaded:
-    reply = session.ask(ask_stat(source))
-    if reply.attributes is None:
-        raise SftpError(source, reply)
-    look = reply.attributes
-    if look.mode is not None and not (_is_dir(look) or stat.S_ISREG(look.mode)):
-        hint = "name a file or a directory; what a device says: mtr cat PATH >FILE"
-        raise DownloadFailed(f"{os.fsdecode(source)} is neither a file nor a directory there", hint=hint)
-    if not _is_dir(look):
-        os.makedirs(os.path.dirname(local) or b".", exist_ok=True)
-        wanted = [(source, look, local)]
-        return _bring_files(session, wanted, force=force, anyway=True, on_progress=on_progress)
-    # mtr's own directory never comes: what a server puts into it would count as configuration here.
-    found = [pair for pair in walk(session, source) if OWN_DIRECTORY not in pair[0].split(b"/")]
-    _make_dirs(local, [path for path, look in found if _is_dir(look)])
-    # Links last: nothing may be written through one that has just come.
-    others = sorted((pair for pair in found if not _is_dir(pair[1])), key=lambda pair: _is_link(pair[1]))
-    wanted = [(source + b"/" + path, look, local + b"/" + path) for path, look in others]
-    return _bring_files(session, wanted, force=force, on_progress=on_progress)
+def ensure_some(line: Line, result: Downloaded) -> None:
+    """Make sure that not everything that was asked for has failed.
+
+    Raises:
+        DownloadFailed: it has.
+    """
+    failed = result.failed
+    if failed and not (result.files or result.same or result.newer):
+        raise _build_nothing(line, result)
+
+
+def _build_nothing(line: Line, result: Downloaded) -> DownloadFailed:
+    failed = result.failed
+    first = failed[0]
+    hint = first.hint or f"mtr -s {line.server_name} --no-sync ls -la, and see who may read it"
+    if len(failed) == 1:
+        return DownloadFailed(f"{line.label}: {first}", hint=hint)
+    return DownloadFailed(f"{line.label}: nothing came", detail="\n".join(list_failures(result)), hint=hint)
+
+
+def list_failures(result: Downloaded) -> list[str]:
+    """Return the lines that name what did not come, not more than a screen of them."""
+    lines = [*map(str, result.failed), *(f"{path} is newer here, and stayed: --force" for path in result.newer)]
+    more = len(lines) - MAX_LINES
+    return lines if more <= 0 else [*lines[:MAX_LINES], f"and {more:,} more"]
 
 
 def _is_dir(look: Attributes) -> bool:
@@ -139,62 +182,156 @@ def _is_link(look: Attributes) -> bool:
     return look.mode is not None and stat.S_ISLNK(look.mode)
 
 
-def _make_dirs(local: bytes, folders: Iterable[bytes]) -> None:
-    os.makedirs(local, exist_ok=True)
-    for folder in folders:
-        place = local + b"/" + folder
-        if os.path.islink(place):
-            raise DownloadFailed(f"{os.fsdecode(place)} is a link here and a directory there", hint="move it away")
-        os.makedirs(place, exist_ok=True)
+class _Bringing:
+    """One download: from what was found there to files here."""
 
+    def __init__(
+        self,
+        session: Sftp,
+        server: str,
+        destination: Destination,
+        result: Downloaded,
+        on_progress: OnProgress,
+        *,
+        force: bool,
+    ) -> None:
+        self._session = session
+        self._server = server
+        self._destination = destination
+        self._result = result
+        self._on_progress = on_progress
+        self._force = force
+        self._total_bytes = 0
+        self._top = b""
 
-def _bring_files(
-    session: Sftp,
-    wanted: Iterable[tuple[bytes, Attributes, bytes]],
-    *,
-    force: bool,
-    anyway: bool = False,
-    on_progress: Callable[[int, int], None],
-) -> Downloaded:
-    """Bring the files of ``wanted``: source, look and place here; ``anyway`` also those that look the same."""
-    result = Downloaded()
-    chosen = []
-    for source, look, local in wanted:
-        if look.mode is not None and not (stat.S_ISREG(look.mode) or _is_link(look)):
-            continue  # a FIFO, a socket or a device would never end
-        state = _compare(look, local)
-        if state == "newer" and not force:
-            result.newer.append(os.fsdecode(local))
-        elif state != "same" or anyway:
-            chosen.append((source, look, local))
-    total = sum(look.size_bytes for _, look, _ in chosen)
+    def run(self, sources: Sequence[Source]) -> None:
+        """Bring ``sources``."""
+        if not sources:
+            return
+        self._top = os.fsencode(self._destination.path)
+        if self._destination.is_directory:
+            self._destination.make()
+        elif _is_dir(sources[0].look):
+            sources = [source.renamed(b"") for source in sources]
+            os.makedirs(self._top, exist_ok=True)
+        else:
+            self._top, name = os.path.split(os.path.abspath(self._top))
+            sources = [source.renamed(name) for source in sources]
+            os.makedirs(self._top, exist_ok=True)
+        entries = self._list_entries(sources)
+        blocked = self._make_dirs(entries)
+        self._bring({name: pair for name, pair in entries.items() if not _is_dir(pair[1])}, blocked)
 
-    def count(size_bytes: int) -> None:
-        result.size_bytes += size_bytes
-        on_progress(result.size_bytes, total)
+    def _list_entries(self, sources: Sequence[Source]) -> dict[bytes, tuple[bytes, Attributes]]:
+        """Return all that is to be here: names below the destination, with their places there."""
+        entries: dict[bytes, tuple[bytes, Attributes]] = {}
+        for source in sources:
+            for name, place, look in source.list_below(self._session, self._refuse):
+                before = entries.setdefault(name, (place, look))
+                if before[0] != place and not (_is_dir(before[1]) and _is_dir(look)):
+                    words = f"would take the place of {show_place(before[0])} here"
+                    self._result.failed.append(Failure(place, words, hint="get them one after the other, --to LOCAL"))
+        return entries
 
-    session.vanished.clear()
-    plain = [triple for triple in chosen if not _is_link(triple[1])]
-    links = [triple for triple in chosen if _is_link(triple[1])]
-    for group in (plain, links):
-        session.run(download(session, source, look, local, count) for source, look, local in group)
-    result.files = len(chosen) - len(session.vanished)
-    return result
+    def _refuse(self, error: SftpError) -> None:
+        self._result.failed.append(Failure.of(error))
 
+    def _make_dirs(self, entries: dict[bytes, tuple[bytes, Attributes]]) -> set[bytes]:
+        """Make the directories of ``entries``; return those that cannot be used, in which nothing is written."""
+        wanted = {name for name, (_, look) in entries.items() if _is_dir(look)}
+        for name in entries:
+            parts = name.split(b"/")
+            wanted |= {b"/".join(parts[:count]) for count in range(1, len(parts))}
+        blocked: set[bytes] = set()
+        for name in sorted(wanted - {b""}):
+            if os.path.dirname(name) in blocked:
+                blocked.add(name)
+                continue
+            why = self._make_dir(self._top + b"/" + name)
+            if why:
+                blocked.add(name)
+                path = os.fsdecode(self._top + b"/" + name)
+                place = entries[name][0] if name in entries else name
+                self._result.failed.append(Failure(place, f"{path} is {why} here and a directory there", hint="mv it"))
+        return blocked
 
-def _compare(look: Attributes, local: bytes) -> str:
-    """Return how what is here stands to ``look``: missing, same, newer or other."""
-    try:
-        found = os.lstat(local)
-    except FileNotFoundError:
-        return "missing"
-    if stat.S_ISLNK(found.st_mode):
-        return "other"
-    if not stat.S_ISREG(found.st_mode):
-        raise DownloadFailed(f"{os.fsdecode(local)} is a directory here and a file there", hint="move it away")
-    if _is_link(look):
-        return "newer"  # Content must not make way for a link unless somebody says so.
-    if found.st_size == look.size_bytes and int(found.st_mtime) == look.mtime_s:
-        # SFTP tells whole seconds: what was written there within the second of the last download may be another.
-        return "same" if found.st_ctime - look.mtime_s > RACY_S else "other"
-    return "newer" if int(found.st_mtime) > look.mtime_s else "other"
+    def _make_dir(self, place: bytes) -> str:
+        """Make a directory here; return what else stands in its place."""
+        try:
+            os.mkdir(place)
+        except FileExistsError:
+            found = os.lstat(place)
+            if stat.S_ISLNK(found.st_mode):
+                return "a link"
+            return "" if stat.S_ISDIR(found.st_mode) else "a file"
+        except OSError as error:
+            if error.errno not in _OF_ONE_NAME:
+                raise
+            return f"no possible name ({error.strerror})"
+        return ""
+
+    def _bring(self, entries: dict[bytes, tuple[bytes, Attributes]], blocked: set[bytes]) -> None:
+        """Bring the files and links of ``entries`` that are not in ``blocked`` directories."""
+        chosen: list[tuple[bytes, Attributes, bytes, str]] = []
+        found: list[tuple[bytes, str]] = []
+        for name, (place, look) in entries.items():
+            if os.path.dirname(name) in blocked or not (look.mode is None or stat.S_ISREG(look.mode) or _is_link(look)):
+                continue  # a FIFO, a socket or a device would never end
+            local = self._top + b"/" + name
+            mark = build_mark(self._server, place, look)
+            found.append((local, mark))
+            state = self._compare(place, look, local)
+            if state == "newer" and not self._force:
+                self._result.newer.append(os.fsdecode(local))
+            elif state == "same" and not self._force:
+                self._result.same += 1
+            elif state:
+                chosen.append((place, look, local, mark))
+        collect(found)
+        self._total_bytes = sum(look.size_bytes for _, look, _, _ in chosen)
+        # Links last: nothing may be written through one that has just come.
+        try:
+            for are_links in (False, True):
+                self._session.run(self._fetch(*item) for item in chosen if _is_link(item[1]) is are_links)
+        except OSError as error:
+            if error.errno in _FULL:
+                # What has come is kept for the next time, but not on a disk that is full of it.
+                collect((local, "") for local, _ in found)
+            raise
+
+    def _fetch(self, place: bytes, look: Attributes, local: bytes, mark: str) -> Task:
+        try:
+            yield from download(self._session, place, look, local, self._count, mark=mark, resumed=self._resume)
+            self._result.files += 1
+        except SftpError as error:
+            self._result.failed.append(Failure.of(error))
+        except OSError as error:
+            if error.errno not in _OF_ONE_NAME:
+                raise
+            self._result.failed.append(Failure(place, f"{error.strerror}: {os.fsdecode(local)}"))
+
+    def _count(self, size_bytes: int) -> None:
+        self._result.size_bytes += size_bytes
+        self._on_progress(self._result.size_bytes, self._total_bytes)
+
+    def _resume(self, size_bytes: int) -> None:
+        self._total_bytes -= size_bytes
+
+    def _compare(self, place: bytes, look: Attributes, local: bytes) -> str:
+        """Return how what is here stands to ``look``: missing, same, newer or other; "" for what cannot be brought."""
+        try:
+            found = os.lstat(local)
+        except OSError:
+            return "missing"  # What else is wrong shows when it is written.
+        if stat.S_ISLNK(found.st_mode):
+            return "other"
+        if not stat.S_ISREG(found.st_mode):
+            words = f"{os.fsdecode(local)} is a directory here and a file there"
+            self._result.failed.append(Failure(place, words, hint="mv it"))
+            return ""
+        if _is_link(look):
+            return "newer"  # Content must not make way for a link unless somebody says so.
+        if found.st_size == look.size_bytes and int(found.st_mtime) == look.mtime_s:
+            # SFTP tells whole seconds: what was written there within the second of the last download may be another.
+            return "same" if found.st_ctime - look.mtime_s > RACY_S else "other"
+        return "newer" if int(found.st_mtime) > look.mtime_s else "other"

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import deque
 from typing import TYPE_CHECKING
 
 from mtr.errors import SyncError
 from mtr.ssh import sftp
+from mtr.ssh.sftp import SftpError, SftpLost
+from mtr.ssh.sftp_tasks import Ahead
 from mtr.sync.archive import build_unreadable, open_source
+from mtr.sync.part import Part, name_part
 from mtr.sync.scan import find_parents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from mtr.ssh.sftp import Attributes, Sftp, Task
+    from mtr.ssh.sftp import Attributes, Reply, Sftp, Task
     from mtr.sync.plan import Entry
 
     Counts = Callable[[int], None]
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 NS_PER_S = 1_000_000_000
 MAX_NAMES = 5_000_000
 MAX_PATH_BYTES = 4096
+MIN_BLOCK_BYTES = 4096
 """A server must not go on for ever. Linux knows no longer path (limits.h, PATH_MAX)."""
 
 
@@ -105,14 +110,42 @@ def look_at_all(session: Sftp, places: Iterable[bytes]) -> dict[bytes, Attribute
     return found
 
 
-def walk(session: Sftp, top: bytes) -> Iterator[tuple[bytes, Attributes]]:
-    """Yield every path below the directory ``top`` of the server, relative to it, level by level; links as links."""
+def walk(
+    session: Sftp, top: bytes, refused: Callable[[SftpError], None] | None = None, *, without: bytes = b""
+) -> Iterator[tuple[bytes, Attributes]]:
+    """Yield every path below the directory ``top`` of the server, relative to it, level by level; links as links.
+
+    ``refused`` gets what the server says of a directory that it does not list; without it, that ends the walk. Nothing
+    called ``without`` is yielded or entered.
+    """
     level, room = [b""], [MAX_NAMES]
     while level:
-        found: list[tuple[bytes, Attributes]] = []
-        session.run(_list_dir(top, folder, found, room) for folder in level)
+        found = list_dirs(session, top, level, room, refused)
+        found = [pair for pair in found if os.path.basename(pair[0]).lower() != without]
         yield from found
         level = [path for path, look in found if look.mode is not None and stat.S_ISDIR(look.mode)]
+
+
+def list_dirs(
+    session: Sftp,
+    top: bytes,
+    folders: Iterable[bytes],
+    room: list[int],
+    refused: Callable[[SftpError], None] | None = None,
+) -> list[tuple[bytes, Attributes]]:
+    """Return what is in ``folders`` below ``top``, relative to that; ``room`` is how many names may come."""
+    found: list[tuple[bytes, Attributes]] = []
+
+    def task(folder: bytes) -> Task:
+        try:
+            yield from _list_dir(top, folder, found, room)
+        except SftpError as error:
+            if refused is None:
+                raise
+            refused(error)
+
+    session.run(task(folder) for folder in folders)
+    return found
 
 
 def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]], room: list[int]) -> Task:
@@ -144,8 +177,20 @@ def _list_dir(top: bytes, folder: bytes, found: list[tuple[bytes, Attributes]], 
     yield [sftp.close(handle)]
 
 
-def download(session: Sftp, place: bytes, look: Attributes, target: bytes, count: Counts) -> Task:
-    """Bring one file or link of the server to ``target`` here, which is replaced by rename."""
+def download(
+    session: Sftp,
+    place: bytes,
+    look: Attributes,
+    target: bytes,
+    count: Counts,
+    *,
+    mark: str = "",
+    resumed: Counts | None = None,
+) -> Task:
+    """Bring one file or link of the server to ``target`` here, which is replaced by rename.
+
+    ``mark`` names what a download that was cut has left (see ``part``); ``resumed`` gets how much of it that is.
+    """
     if look.mode is not None and stat.S_ISLNK(look.mode):
         reply = (yield [sftp.read_link(place)])[0]
         sftp.check(place, [reply])
@@ -155,62 +200,65 @@ def download(session: Sftp, place: bytes, look: Attributes, target: bytes, count
         _replace_by_link(target, leads_to)
         return
     opened = yield [sftp.open_file(place, sftp.READ)]
-    if opened[0].status == sftp.NO_SUCH_FILE:
-        session.vanished.append(place)
-        return
     sftp.check(place, opened)
-    part = name_part(target)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    part = Part(target, mark)
     try:
-        yield from _download_content(session, descriptor, place, opened[0].data, look.size_bytes, count)
+        if part.have_bytes > look.size_bytes:
+            part.have_bytes = 0
+        os.ftruncate(part.descriptor, part.have_bytes)
+        if resumed is not None:
+            resumed(part.have_bytes)
+        yield from _download_content(session, part, place, opened[0].data, look.size_bytes, count)
         # Never the bits that let a program run as somebody else, or others write.
-        os.fchmod(descriptor, (look.mode if look.mode is not None else 0o644) & 0o755)
-        os.utime(descriptor, (look.mtime_s, look.mtime_s))
-        os.fsync(descriptor)
-        os.replace(part, target)
-    except BaseException:
-        os.unlink(part)
+        part.finish((look.mode if look.mode is not None else 0o644) & 0o755, look.mtime_s)
+    except BaseException as error:
+        part.leave(is_sound=not isinstance(error, Exception) or isinstance(error, SftpLost))
+        if isinstance(error, SftpError):
+            yield [sftp.close(opened[0].data)]
         raise
-    finally:
-        os.close(descriptor)
 
 
-def name_part(target: bytes) -> bytes:
-    """Return the name under which ``target`` arrives, which nobody else has."""
-    folder, name = os.path.split(target)
-    return os.path.join(folder, b"." + name[:200] + f".mtr-{os.urandom(6).hex()}".encode())
+def _download_content(session: Sftp, part: Part, place: bytes, handle: bytes, size_bytes: int, count: Counts) -> Task:
+    """Read as much as the file held when it was looked at; one without a length (as in /proc) to its end.
 
-
-def _download_content(
-    session: Sftp, descriptor: int, place: bytes, handle: bytes, size_bytes: int, count: Counts
-) -> Task:
-    """Read as much as the file held when it was looked at; one without a length (as in /proc) to its end."""
-    offset, is_whole = 0, False
-    while not is_whole:
-        blocks = min(session.batch_blocks, -(-(size_bytes - offset) // sftp.BLOCK_BYTES)) if size_bytes else 1
-        offsets = [offset + number * sftp.BLOCK_BYTES for number in range(blocks)]
-        replies = yield [sftp.read(handle, start, sftp.BLOCK_BYTES) for start in offsets]
-        before = offset
-        for start, reply in zip(offsets, replies, strict=True):
+    What is asked for ahead keeps the line full; what comes is written in its order, so that a part has no holes.
+    """
+    offset = asked = part.have_bytes
+    block, flight = sftp.BLOCK_BYTES, deque[tuple[int, int]]()
+    while offset < size_bytes or not size_bytes:
+        room = 2 * session.batch_blocks if size_bytes else 1
+        fresh = []
+        while len(flight) < room and (asked < size_bytes or not size_bytes):
+            flight.append((asked, min(block, size_bytes - asked) if size_bytes else block))
+            fresh.append(sftp.read(handle, *flight[-1]))
+            asked += block
+        for reply in (yield Ahead(fresh, -(-len(flight) // 4))):
+            start, wanted_bytes = flight.popleft()
             if start != offset:
-                break  # The server has sent less than it was asked for; what follows is asked for again.
+                continue  # The server has sent less than it was asked for; what follows is asked for again.
             if reply.status == sftp.EOF:
-                is_whole = True
+                size_bytes = offset or -1
                 break
-            sftp.check(place, [reply])
-            if not reply.data or len(reply.data) > sftp.BLOCK_BYTES:
-                raise SyncError(
-                    f"the server sends nothing, or more than it was asked for, of {place.decode(errors='replace')}",
-                    hint="run it again",
-                )
-            os.pwrite(descriptor, reply.data, offset)
+            _check_block(place, reply, wanted_bytes)
+            os.pwrite(part.descriptor, reply.data, offset)
             offset += len(reply.data)
-        is_whole = is_whole or (size_bytes > 0 and offset >= size_bytes)
-        count(offset - before)
-    yield [sftp.close(handle)]
+            count(len(reply.data))
+            if len(reply.data) < wanted_bytes:
+                block, asked = max(len(reply.data), MIN_BLOCK_BYTES), offset
+    # Its answer is nothing to wait for: that would be a round trip for every small file.
+    yield Ahead([sftp.close(handle)], 0)
+
+
+def _check_block(place: bytes, reply: Reply, size_bytes: int) -> None:
+    sftp.check(place, [reply])
+    if not reply.data or len(reply.data) > size_bytes:
+        raise SyncError(
+            f"the server sends nothing, or more than it was asked for, of {place.decode(errors='replace')}",
+            hint="run it again",
+        )
 
 
 def _replace_by_link(target: bytes, leads_to: bytes) -> None:
-    part = name_part(target)
-    os.symlink(leads_to, part)
-    os.replace(part, target)
+    made = name_part(target, os.urandom(8).hex())
+    os.symlink(leads_to, made)
+    os.replace(made, target)

@@ -1,7 +1,8 @@
 """An SFTP server that lies, as a hostile one would to a download. sshd runs it as its sftp subsystem.
 
 ``python hostile_sftp.py SCENE``: the tree it shows is a JSON file of directories (path to a list of [name, mode,
-size]), files (path to text) and links (path to target); ``endless`` makes a directory list new names for ever.
+size]), files (path to text) and links (path to target); ``endless`` makes a directory list new names for ever,
+``forbidden`` one refuse to.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from struct import pack, unpack_from
 from typing import Any
 
 INIT, OPEN, CLOSE, READ, LSTAT, OPENDIR, READDIR, REALPATH, STAT, READLINK = 1, 3, 4, 5, 7, 11, 12, 16, 17, 19
-EOF_, NO_SUCH_FILE = 1, 2
+EOF_, NO_SUCH_FILE, PERMISSION_DENIED = 1, 2, 3
 
 
 def text(data: bytes) -> bytes:
@@ -38,9 +39,13 @@ class Liar:
         size = unpack_from(">I", body)[0]
         first = body[4 : 4 + size]
         name = first.decode(errors="surrogateescape").rsplit("/top", 1)[-1].lstrip("/")
+        if kind == STAT and "*" in name:
+            return self._status(number, NO_SUCH_FILE)
         if kind in (STAT, LSTAT):
             is_folder = name in self.folders
             return b"\x69" + number + attributes(0o040755 if is_folder else 0o100644, 5)
+        if kind == OPENDIR and self.folders[name] == "forbidden":
+            return self._status(number, PERMISSION_DENIED)
         if kind in (OPENDIR, OPEN):
             handle = b"%d" % next(self.numbers)
             shown = (

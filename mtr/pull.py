@@ -1,0 +1,139 @@
+"""Where downloads go, for ``mtr get`` and after a run: planned before anything is done, so that a mistake costs no run.
+
+After a run (``--pull``, ``--get`` with a command): what is asked for comes when the command has ended, failed or not.
+The status is the command's own unless that is 0 and something could not be brought: then 125. A pattern that matches
+nothing is said, and is no failure. After Ctrl-C (130) nothing is brought, nor where the command's fate is unknown.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from mtr.errors import EXIT_FAILURE, MtrError, render_error
+from mtr.sync.download import bring, choose_destination, choose_download_dir, list_failures
+from mtr.sync.sources import split_place
+from mtr.voice import render_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mtr.command_line import Invocation
+    from mtr.ssh.line import Line
+    from mtr.sync.download import Destination, Downloaded
+    from mtr.voice import Voice
+    from mtr.workflow import Target
+
+INTERRUPTED = 130
+
+
+class Pull:
+    """What is to be brought, from where, to where."""
+
+    def __init__(self, target: Target, remotes: Sequence[str], destination: Destination, voice: Voice) -> None:
+        self.target = target
+        self.remotes = tuple(remotes)
+        self.destination = destination
+        self._voice = voice
+
+    def bring(self, line: Line, *, force: bool = False) -> Downloaded:
+        """Bring it, with progress on a terminal; raises as :func:`mtr.sync.download.bring`."""
+        voice = self._voice.renew()
+
+        def show(done: int, total: int) -> None:
+            voice.show_count(done, total, "get")
+
+        try:
+            return bring(line, self.target.remote_dir, self.remotes, self.destination, force=force, on_progress=show)
+        finally:
+            voice.clear()
+
+    def after(self, status: int, line: Line) -> int:
+        """Bring it after a command that has ended with ``status``; return the status for mtr to exit with."""
+        if status == INTERRUPTED:
+            self._voice.say(f"interrupted: nothing was brought; mtr get {self.render()}")
+            return status
+        try:
+            result = self.bring(line)
+        except MtrError as error:
+            self._voice.show_error(render_error(error))
+            return status or EXIT_FAILURE
+        for text in list_failures(result):
+            self._voice.say(text)
+        if result.files:
+            self._voice.show_done(render_done(result, line.server_name))
+        is_fine = not result.newer and all(failure.is_unmatched for failure in result.failed)
+        return status if status or is_fine else EXIT_FAILURE
+
+    def render(self) -> str:
+        """Return what is to be brought, as it would be typed."""
+        import shlex
+
+        return shlex.join(self.remotes)
+
+    def describe(self) -> list[str]:
+        """Return what a dry run says of it."""
+        where = "into" if self.destination.is_directory else "as"
+        name = self.target.server.name
+        return [
+            f"# then, unless it was interrupted: {remote} of {name} (from {self.target.remote_dir}) "
+            f"{where} {self.destination.path}"
+            for remote in self.remotes
+        ]
+
+
+def plan_pull(invocation: Invocation, environ: Mapping[str, str], voice: Voice, *, asks: bool = True) -> Pull:
+    """Return what a run is to bring when its command has ended; ``asks`` sees that it is allowed.
+
+    Raises:
+        NotTrusted: the project's files choose a place for it that the user has not allowed.
+        DownloadFailed: there is no such place, or no such name.
+    """
+    from mtr.workflow import load_target
+
+    remotes = [*([invocation.get] if invocation.get else []), *invocation.pull]
+    target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
+    destination = resolve_destination(
+        target, remotes, invocation.to, environ, voice if asks else None, directory=invocation.directory
+    )
+    for remote in remotes:
+        split_place(target.remote_dir, remote)
+    return Pull(target, remotes, destination, voice)
+
+
+def resolve_destination(
+    target: Target,
+    remotes: Sequence[str],
+    local: str | None,
+    environ: Mapping[str, str],
+    voice: Voice | None,
+    *,
+    directory: str | None = None,
+) -> Destination:
+    """Return where ``remotes`` go: ``local``, else the configured directory, which may need trust.
+
+    A relative ``local`` counts from ``directory``, the current one. On a terminal, ``voice`` asks for the trust;
+    without it nothing is asked or refused.
+
+    Raises:
+        NotTrusted: the project's files choose the place, and the user has not allowed it.
+        DownloadFailed: there is no such place.
+    """
+    from mtr.config.trust import ensure_trusted
+
+    if local is not None:
+        return choose_destination(local, remotes, start=os.path.abspath(directory or os.curdir))
+    server = target.server
+    if voice is not None and server.download_claim is not None:
+        from mtr.workflow import ask_for_trust
+
+        ask_for_trust(server.download_claim, environ, voice)
+        ensure_trusted(server.download_claim, environ)
+    return choose_download_dir(target.project.root, server.download_dir)
+
+
+def render_done(result: Downloaded, server_name: str) -> str:
+    """Return e.g. ``got 3 files (12 kB) from gpu-01: /home/me/project/downloads``."""
+    files = "1 file" if result.files == 1 else f"{result.files:,} files"
+    same = f", {result.same:,} here already" if result.same else ""
+    return f"got {files} ({render_bytes(result.size_bytes)}) from {server_name}{same}: {result.target}"
