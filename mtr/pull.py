@@ -44,9 +44,12 @@ class Pull:
             voice.show_count(done, total, "get")
 
         try:
-            return bring(line, self.target.remote_dir, self.remotes, self.destination, force=force, on_progress=show)
+            result = bring(line, self.target.remote_dir, self.remotes, self.destination, force=force, on_progress=show)
         finally:
             voice.clear()
+        if result.failed and self.target.subdir and any(remote[:1] not in {"/", "~"} for remote in self.remotes):
+            voice.say(f"names count from {self.target.remote_dir} there, and not from {self.target.subdir} in it")
+        return result
 
     def after(self, status: int, line: Line) -> int:
         """Bring it after a command that has ended with ``status``; return the status for mtr to exit with."""

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 mtr get out/model.pt              to downloads/model.pt
-mtr get out/model.pt best.pt      to best.pt, or into best.pt/ if that is a directory
-mtr get 'runs/*/metrics.json'     to downloads/1/metrics.json, downloads/2/metrics.json, ...
-mtr get 'logs/**/*.txt' ~/notes.md here/     several: the last is a directory
+mtr get out/model.pt best.pt      to best.pt
+mtr get 'runs/*/metrics.json'     to downloads/1/metrics.json, downloads/2/...
+mtr get 'logs/**/*.txt' '~/notes.md' here/   several; the last is a directory
 """
 
 
@@ -44,7 +44,7 @@ def get(
     """Bring files and directories from the server.
 
     REMOTE is relative to the project's directory there, or absolute, or begins with ~/. A directory comes whole, but
-    for .mtr/. Quote a pattern, so that the server's files are matched and not yours: * and ? as in a shell, ** for any
+    for .mtr/. Quote patterns and ~, so that your own shell does not expand them: * and ? as in a shell, ** for any
     number of directories; what matches keeps its path behind the pattern's fixed part.
 
     The second of two words is LOCAL. Of more, the last is, and is a directory that exists or ends in a slash. LOCAL
@@ -59,9 +59,10 @@ def get(
     from mtr.voice import Voice
     from mtr.workflow import load_target, open_connection
 
-    remotes, local = split_words(words, to)
-    voice = Voice(quiet=choose(quiet, invocation, "quiet"))
+    quiet = choose(quiet, invocation, "quiet")
+    voice = Voice(quiet=quiet)
     directory = choose(directory, invocation, "directory")
+    remotes, local = split_words(words, to, directory or os.curdir)
     target = load_target(directory, choose(server, invocation, "server"), os.environ, needs_project=False)
     destination = resolve_destination(target, remotes, local, os.environ, voice, directory=directory)
     connection = open_connection(target.server, os.environ, voice, may_prompt=is_interactive())
@@ -69,15 +70,15 @@ def get(
     ensure_some(connection, result)
     if as_json:
         print_data("get", build_data(result))
-    else:
+    elif not quiet:
         voice.say(render_done(result, connection.server_name))
     for text in list_failures(result):
         voice.say(text)
     return 0 if result.is_complete else 1
 
 
-def split_words(words: tuple[str, ...], to: str | None) -> tuple[tuple[str, ...], str | None]:
-    """Return which of ``words`` are on the server, and which one is here, None for the configured place.
+def split_words(words: tuple[str, ...], to: str | None, start: str) -> tuple[tuple[str, ...], str | None]:
+    """Return which of ``words`` are on the server, and which one is below ``start`` here, None for the configured place.
 
     Raises:
         UsageError: it cannot be told.
@@ -88,7 +89,7 @@ def split_words(words: tuple[str, ...], to: str | None) -> tuple[tuple[str, ...]
     if to is not None or len(words) == 1:
         return words, to
     *remotes, local = words
-    if len(remotes) > 1 and not local.endswith("/") and not os.path.isdir(local):
+    if len(remotes) > 1 and not local.endswith("/") and not os.path.isdir(os.path.join(start, local)):
         hint = f"{local}/ makes it one; without LOCAL: mtr get --to DIR REMOTE..."
         raise UsageError(f"of several words the last is a directory here, and {local} is none", hint=hint)
     return tuple(remotes), local

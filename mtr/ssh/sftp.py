@@ -247,6 +247,7 @@ class Sftp:
             for running in (*ready, *(running for running, _ in self._waiting.values())):
                 running.task.close()
             self._waiting.clear()
+            self._running = 0
             raise
 
     def _run(self, source: Iterator[Task], ready: deque[Running]) -> None:
@@ -261,8 +262,8 @@ class Sftp:
                     self._running += 1
                     self._advance(Running(task))
             self._flush()
-            if not self._waiting:
-                return
+            if not self._running:
+                return  # What tasks have asked for last, and not waited for, may be on its way yet.
             self._take_replies(ready)
 
     @property

@@ -161,7 +161,8 @@ def ensure_some(line: Line, result: Downloaded) -> None:
 def _build_nothing(line: Line, result: Downloaded) -> DownloadFailed:
     failed = result.failed
     first = failed[0]
-    hint = first.hint or f"mtr -s {line.server_name} --no-sync ls -la, and see who may read it"
+    hint = first.hint.replace("mtr --no-sync", f"mtr -s {line.server_name} --no-sync", 1)
+    hint = hint or f"mtr -s {line.server_name} --no-sync ls -la, and see who may read it"
     if len(failed) == 1:
         return DownloadFailed(f"{line.label}: {first}", hint=hint)
     return DownloadFailed(f"{line.label}: nothing came", detail="\n".join(list_failures(result)), hint=hint)

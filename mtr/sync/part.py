@@ -45,7 +45,9 @@ class Part:
         """
         self.target = target
         self.path, self.descriptor, self.have_bytes = b"", -1, 0
+        self._can_go_on = True
         if not (mark and self._take(name_part(target, mark))):
+            self._can_go_on = False
             self.path = name_part(target, os.urandom(8).hex())
             self.descriptor = os.open(self.path, _FLAGS | os.O_EXCL, 0o600)
             lock_file(self.descriptor, wait=False)
@@ -70,16 +72,19 @@ class Part:
         """Give the whole part its target's name."""
         os.fchmod(self.descriptor, mode)
         os.utime(self.descriptor, (mtime_s, mtime_s))
-        os.fsync(self.descriptor)
+        if os.fstat(self.descriptor).st_size >= KEPT_BYTES:
+            # A crash leaves a small one empty or whole on the file systems of today, and an empty one is brought again;
+            # two thousand of these calls take longer than the files.
+            os.fsync(self.descriptor)
         os.replace(self.path, self.target)
         self.close()
 
     def leave(self, *, is_sound: bool) -> None:
-        """Keep what has come for the next time, if it is ``is_sound`` and worth it."""
+        """Keep what has come for the next time, if it ``is_sound`` and worth it."""
         if self.descriptor < 0:
             return
         try:
-            if not is_sound or os.fstat(self.descriptor).st_size < KEPT_BYTES:
+            if not is_sound or not self._can_go_on or os.fstat(self.descriptor).st_size < KEPT_BYTES:
                 os.unlink(self.path)
         finally:
             self.close()

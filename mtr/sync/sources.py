@@ -131,6 +131,10 @@ def _join(base: bytes, text: bytes) -> bytes:
 def _build_missing(error: SftpError) -> Failure:
     if error.status != NO_SUCH_FILE:
         return Failure.of(error)
+    home = os.path.expanduser("~").rstrip("/")
+    path = os.fsdecode(error.path)
+    if home and path.startswith(f"{home}/"):
+        return Failure(error.path, error.said, hint=f"quote a ~ that is the server's: mtr get '~{path[len(home) :]}'")
     parent = show_place(os.path.dirname(error.path) or b".")
     is_plain = parent.replace("/", "").replace("~", "", 1).replace("-", "").replace("_", "").replace(".", "").isalnum()
     hint = f"mtr --no-sync 'ls -la {parent}'" if is_plain else "mtr --no-sync ls -la"

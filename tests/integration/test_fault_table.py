@@ -484,31 +484,34 @@ def test_the_line_stalls_while_it_connects(fault: Fault, relay: Relay) -> None:
 
 @pytest.mark.parametrize("how", ["cut", "forgotten"])
 def test_a_download_is_broken(fault: Fault, relay: Relay, how: str) -> None:
-    """The file of yesterday stays as it was, no half of the new one is left, and getting it again works."""
+    """The file of yesterday stays as it was; what came of the new one is hidden, and getting it again goes on there."""
     fault.injected = f"{how} half-way through a download"
     fault.home.configure(
         fault.project, port=relay.port, ssh_options={"ServerAliveInterval": 1, "ServerAliveCountMax": 2}
     )
     fault.warm()
-    data = os.urandom(3_000_000)
-    (fault.home.remote(fault.project) / "result.bin").write_bytes(data)
+    data = os.urandom(20_000_000)
+    result = fault.home.remote(fault.project) / "result.bin"
+    result.write_bytes(data)
+    os.utime(result, (1_600_000_000, 1_600_000_000))
     local = fault.home.dir / "result.bin"
     local.write_bytes(b"yesterday's")
     os.utime(local, (0, 0))
-    relay.bytes_per_s = 3_000_000
+    relay.bytes_per_s = 6_000_000
     before = relay.passed_bytes
     process = fault.start(["get", "result.bin", str(local)])
-    wait_until(lambda: relay.passed_bytes > before + 1_000_000, "a third of it to be there")
+    wait_until(lambda: relay.passed_bytes > before + 3_000_000, "a part of it to be there")
     fault.inject()
     relay.cut() if how == "cut" else relay.forget()
     relay.bytes_per_s = 0
     status, _, err = fault.finish(process)
     assert status == LOST, err
     assert local.read_bytes() == b"yesterday's"
-    assert [path.name for path in fault.home.dir.iterdir() if "result" in path.name] == ["result.bin"]
+    assert [path.name for path in fault.home.dir.iterdir() if path.name.startswith("result")] == ["result.bin"]
     assert fault.home.run_mtr(["get", "result.bin", str(local)], fault.project).returncode == 0
     assert local.read_bytes() == data
-    (fault.home.remote(fault.project) / "result.bin").unlink()
+    assert [path for path in fault.home.dir.iterdir() if "result" in path.name] == [local]
+    result.unlink()
     fault.mend()
 
 

@@ -86,6 +86,7 @@ def test_where_it_lands(home: Home, made: Path) -> None:
         (["out/sub", "renamed"], "renamed/c.pt"),
         (["out/sub/", "src/"], "src/sub/c.pt"),
         (["out/*.txt", "globbed"], "globbed/t.txt"),
+        (["-C", "src", "out/a.pt", "out/b.pt", "in/"], "src/in/b.pt"),
     ):
         done = home.run_mtr(["get", *words], made)
         assert done.returncode == 0, done.stderr
@@ -118,11 +119,19 @@ def test_a_wrong_command_line_is_refused_before_anything_is_touched(home: Home, 
 def test_what_is_not_there_is_told_with_its_place(home: Home, made: Path) -> None:
     """A path and a pattern: where it was looked for, and what to type next; nothing is made here."""
     place = f"~/{home.dir.name}/proj"
-    for remote, said in (("nosuch", "No such file"), ("out/*.nosuch", "nothing there matches"), ("a.txt/", "Not a dir")):
+    for remote, said in (
+        ("nosuch", "No such file"),
+        ("out/*.nosuch", "nothing there matches"),
+        ("a.txt/", "Not a dir"),
+    ):
         done = home.run_mtr(["get", remote], made)
         assert done.returncode == 125
         assert f"{place}/{remote.rstrip('/')}: {said}" in done.stderr.decode(), done.stderr
         assert b"try: " in done.stderr
+    done = home.run_mtr(["get", "nosuch"], made / "src")
+    assert f"names count from {place} there, and not from src in it".encode() in done.stderr
+    done = home.run_mtr(["get", f"{home.home}/nosuch"], made)
+    assert b"try: quote a ~ that is the server's: mtr get '~/nosuch'" in done.stderr
     assert not (made / "downloads").exists()
 
 
