@@ -78,7 +78,7 @@ def get(
 
 
 def split_words(words: tuple[str, ...], to: str | None, start: str) -> tuple[tuple[str, ...], str | None]:
-    """Return which of ``words`` are on the server, and which one is below ``start`` here, None for the configured place.
+    """Return which of ``words`` are on the server, and which one is here, counted from ``start``, if any.
 
     Raises:
         UsageError: it cannot be told.

@@ -39,13 +39,20 @@ class Liar:
         size = unpack_from(">I", body)[0]
         first = body[4 : 4 + size]
         name = first.decode(errors="surrogateescape").rsplit("/top", 1)[-1].lstrip("/")
-        if kind == STAT and "*" in name:
-            return self._status(number, NO_SUCH_FILE)
+        refusal = self._refuse(kind, name)
+        return self._status(number, refusal) if refusal else self._answer(kind, number, body, name)
+
+    def _refuse(self, kind: int, name: str) -> int:
+        if kind == OPENDIR and self.folders[name] == "forbidden":
+            return PERMISSION_DENIED
+        return NO_SUCH_FILE if kind == STAT and "*" in name else 0
+
+    def _answer(self, kind: int, number: bytes, body: bytes, name: str) -> bytes:
+        size = unpack_from(">I", body)[0]
+        first = body[4 : 4 + size]
         if kind in (STAT, LSTAT):
             is_folder = name in self.folders
             return b"\x69" + number + attributes(0o040755 if is_folder else 0o100644, 5)
-        if kind == OPENDIR and self.folders[name] == "forbidden":
-            return self._status(number, PERMISSION_DENIED)
         if kind in (OPENDIR, OPEN):
             handle = b"%d" % next(self.numbers)
             shown = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,33 +12,13 @@ from hypothesis import strategies as st
 
 from mtr.ssh.sftp import Sftp, SftpError
 from mtr.sync.remote_glob import expand, match_name, split_pattern
+from tests.lab.sftp_here import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/libexec/sftp-server")
+    from pathlib import Path
 
 BASH = r'LC_ALL=C; shopt -s globstar nullglob; IFS=; cd "$1" && set -- $2 && for name; do printf "%s\0" "$name"; done'
-
-
-class Served:
-    """An SFTP server of this machine, as a session that is held."""
-
-    def __init__(self) -> None:
-        program = next(path for path in SERVERS if Path(path).exists())
-        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def write(self, data: bytes) -> None:
-        assert self._process.stdin
-        self._process.stdin.write(data)
-        self._process.stdin.flush()
-
-    def read_some(self) -> bytes:
-        assert self._process.stdout
-        return os.read(self._process.stdout.fileno(), 65536)
-
-    def close(self) -> None:
-        self._process.communicate()
 
 
 @pytest.fixture(scope="module")
