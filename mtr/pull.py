@@ -97,7 +97,7 @@ def plan_pull(invocation: Invocation, environ: Mapping[str, str], voice: Voice, 
     remotes = [*([invocation.get] if invocation.get else []), *invocation.pull]
     target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
     destination = resolve_destination(
-        target, remotes, invocation.to, environ, voice if asks else None, directory=invocation.directory
+        target, remotes, invocation.to, environ, voice, directory=invocation.directory, checks=asks
     )
     for remote in remotes:
         split_place(target.remote_dir, remote)
@@ -112,11 +112,12 @@ def resolve_destination(
     voice: Voice | None,
     *,
     directory: str | None = None,
+    checks: bool = True,
 ) -> Destination:
     """Return where ``remotes`` go: ``local``, else the configured directory, which may need trust.
 
     A relative ``local`` counts from ``directory``, the current one. On a terminal, ``voice`` asks for the trust;
-    without it nothing is asked or refused.
+    without ``checks`` nothing is asked or refused.
 
     Raises:
         NotTrusted: the project's files choose the place, and the user has not allowed it.
@@ -127,10 +128,11 @@ def resolve_destination(
     if local is not None:
         return choose_destination(local, remotes, start=os.path.abspath(directory or os.curdir))
     server = target.server
-    if voice is not None and server.download_claim is not None:
-        from mtr.workflow import ask_for_trust
+    if checks and server.download_claim is not None:
+        if voice is not None:
+            from mtr.workflow import ask_for_trust
 
-        ask_for_trust(server.download_claim, environ, voice)
+            ask_for_trust(server.download_claim, environ, voice)
         ensure_trusted(server.download_claim, environ)
     return choose_download_dir(target.project.root, server.download_dir)
 

@@ -382,10 +382,9 @@ class Remote:
         from mtr.voice import Voice
 
         remotes = [remote] if isinstance(remote, str) else list(remote)
-        voice, environ = Voice(quiet=True), self.connection.environ
         text = None if local is None else os.fspath(local)
-        destination = resolve_destination(self.target, remotes, text, environ, voice)
-        result = Pull(self.target, remotes, destination, voice).bring(self.connection, force=force)
+        destination = resolve_destination(self.target, remotes, text, self.connection.environ, None)
+        result = Pull(self.target, remotes, destination, Voice(quiet=True)).bring(self.connection, force=force)
         ensure_some(self.connection, result)
         return result
 

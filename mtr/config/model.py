@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 KeyPath = tuple[str | int, ...]
 """The way to a value from the top of a file: ``("servers", "gpu-01", "port")``."""
 
-BUILT_IN_EXCLUDE = (".git/", "__pycache__/", ".venv/", "node_modules/", ".DS_Store")
+PARTS = f".*.mtr-{'?' * 16}"
+"""What downloads that were cut have left, to go on with."""
+
+BUILT_IN_EXCLUDE = (".git/", "__pycache__/", ".venv/", "node_modules/", ".DS_Store", PARTS)
 
 
 @dataclass(frozen=True, slots=True)

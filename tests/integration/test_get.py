@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,6 +257,9 @@ def test_a_file_that_has_changed_starts_anew(home: Home, project: Path, relay: R
     relay.cut_after(7_000_000)
     assert home.run_mtr(["get", "big.bin"], project).returncode == 125
     assert len(parts_of(project / "downloads")) == 1
+    shutil.copytree(project / "downloads", project / "src", dirs_exist_ok=True)
+    (project / "src" / ".mtrignore").unlink()
+    assert b"big" not in home.run_mtr(["sync", "--dry-run"], project).stdout  # what was kept is not brought there
     data = write_large(remote, 12_000_001)
     assert home.run_mtr(["get", "big.bin"], project).returncode == 0
     assert (project / "downloads" / "big.bin").read_bytes() == data
