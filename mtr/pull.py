@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mtr.errors import EXIT_FAILURE, MtrError, render_error
+from mtr.errors import EXIT_FAILURE, MtrError
 from mtr.sync.download import bring, choose_destination, choose_download_dir, list_failures
 from mtr.sync.sources import split_place
-from mtr.voice import render_bytes
+from mtr.voice import clear_line, render_bytes, show_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,34 +39,41 @@ class Pull:
     def bring(self, line: Line, *, force: bool = False) -> Downloaded:
         """Bring it, with progress on a terminal; raises as :func:`mtr.sync.download.bring`."""
         voice = self._voice.renew()
-
-        def show(done: int, total: int) -> None:
-            voice.show_count(done, total, "get")
-
+        voice.label = "get"
+        progress = voice.show_count
         try:
-            result = bring(line, self.target.remote_dir, self.remotes, self.destination, force=force, on_progress=show)
+            result = bring(
+                line, self.target.remote_dir, self.remotes, self.destination, force=force, on_progress=progress
+            )
         finally:
-            voice.clear()
+            clear_line()
         if result.failed and self.target.subdir and any(remote[:1] not in {"/", "~"} for remote in self.remotes):
             voice.say(f"names count from {self.target.remote_dir} there, and not from {self.target.subdir} in it")
         return result
 
     def after(self, status: int, line: Line) -> int:
         """Bring it after a command that has ended with ``status``; return the status for mtr to exit with."""
+        self._voice.enter("pull")
         if status == INTERRUPTED:
             self._voice.say(f"interrupted: nothing was brought; mtr get {self.render()}")
             return status
         try:
             result = self.bring(line)
         except MtrError as error:
-            self._voice.show_error(render_error(error))
-            return status or EXIT_FAILURE
+            show_error(error)
+            return self._settle(status)
         for text in list_failures(result):
             self._voice.say(text)
         if result.files:
             self._voice.show_done(render_done(result, line.server_name))
         is_fine = not result.newer and all(failure.is_unmatched for failure in result.failed)
-        return status if status or is_fine else EXIT_FAILURE
+        return status if is_fine else self._settle(status)
+
+    def _settle(self, status: int) -> int:
+        """Return the status of a run of which something could not be brought."""
+        if status == 0:
+            self._voice.note(by="mtr")
+        return status or EXIT_FAILURE
 
     def render(self) -> str:
         """Return what is to be brought, as it would be typed."""

@@ -11,6 +11,7 @@ import sys
 import time
 
 from mtr.errors import EXIT_FAILURE, GateRefused, MtrError, SyncError
+from mtr.process.signals import Expired
 from mtr.route import Route, load_route
 from mtr.ssh.gate import Command, new_run_id
 from mtr.ssh.line import Line
@@ -88,7 +89,12 @@ def run(invocation: Invocation, environ: Mapping[str, str], *, route: Route | No
     route, line = open_line(invocation, environ, voice, may_prompt=tty, route=route)
     if invocation.alias:
         voice.detail(f"alias {invocation.alias}")
-    status = _run_there(route, line, invocation, environ, voice, tty=tty)
+    try:
+        status = _run_there(route, line, invocation, environ, voice, tty=tty)
+    except Expired as expired:
+        if pull is not None:
+            pull.after(expired.exit_status, line)
+        raise
     voice.note(by="command")
     voice.show_end(invocation.words, status, line.server_name, tty=tty)
     if pull is not None:
