@@ -7,7 +7,7 @@ WORKERS ?= 2
 RUNS ?= 1000
 SECONDS ?= 60
 
-.PHONY: help setup fmt check test soak fuzz bench build demo clean
+.PHONY: help setup fmt check test soak fuzz bench docs build demo clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,7 +35,8 @@ check: setup ## lint, types, shell scripts, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	shellcheck -s sh $$(git ls-files 'shell/*.sh') tests/install-system-packages tests/make-venv .ci/run
+	shellcheck -s sh $$(git ls-files 'shell/*.sh') tests/install-system-packages tests/make-venv .ci/run \
+		examples/ci/run-on-server $$(git ls-files tests/lab/programs)
 	shellcheck -s bash $$(git ls-files 'shell/*.bash')
 	for file in shell/init/*; do "$${file##*.}" -n "$$file" || exit 1; done
 	$(BIN)/pytest -q tests/unit/test_architecture.py
@@ -62,6 +63,9 @@ fuzz: $(VENV)/.fuzz ## the fuzzer that looks at what it reaches, SECONDS=120 for
 bench: setup ## measure mtr against ssh and rsync; BENCH=--quick takes two minutes, BENCH=--help lists options
 	@tests/install-system-packages
 	@$(BIN)/python -m tests.benchmarks $(BENCH)
+
+docs: setup ## write the documents, with the reference made from the code, into build/docs
+	@$(BIN)/python docs/build.py
 
 build: setup ## build the wheel and the sdist into dist/
 	$(BIN)/python -m build --outdir dist

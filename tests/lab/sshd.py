@@ -15,8 +15,12 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.lab.processes import die_with_parent, end_tree, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SHELLS = ("bash", "dash", "zsh", "fish", "tcsh", "mksh")
 PASSWORD_USER = "pw"
@@ -51,15 +55,19 @@ class SshServer:
         key_from: SshServer | None = None,
         accept_env: str = "LANG LC_*",
         with_code: bool = False,
+        more_users: Mapping[str, str] | None = None,
     ) -> None:
-        """Make its files; ``with_code`` asks for the password, then for a one-time code (see :func:`make_code`)."""
+        """Make its files; ``with_code`` asks for the password, then for a one-time code (see :func:`make_code`).
+
+        ``more_users`` are further users, whose shell is bash, with their passwords.
+        """
         self.dir = Path(tempfile.mkdtemp(prefix="mtr-lab-", dir="/tmp"))
         self.port = free_port()
         self.log = self.dir / "log"
         self.key = key_from.key if key_from else self._make_key("client")
         self._host_key = self._make_key("host")
         self._with_code = with_code
-        self._write_users()
+        self._write_users(more_users or {})
         if with_code:
             lines = (*lines, "PasswordAuthentication no", "KbdInteractiveAuthentication yes")
         self._write_config((*lines, f"AcceptEnv {accept_env}"))
@@ -74,9 +82,10 @@ class SshServer:
         """Return the home directory of ``user`` on this server."""
         return self.dir / "home" / user
 
-    def _write_users(self) -> None:
+    def _write_users(self, more: Mapping[str, str]) -> None:
         uid, gid = os.getuid(), os.getgid()
-        users = {**{name: shutil.which(name) for name in SHELLS}, PASSWORD_USER: "/bin/bash"}
+        known = {PASSWORD_USER: PASSWORD, **more}
+        users = {**{name: shutil.which(name) for name in SHELLS}, **dict.fromkeys(known, "/bin/bash")}
         # sshd, started by root, needs its own user for privilege separation.
         system = [
             f"{u.pw_name}:x:{u.pw_uid}:{u.pw_gid}::{u.pw_dir}:{u.pw_shell}"
@@ -86,7 +95,7 @@ class SshServer:
         rows = [f"{name}:x:{uid}:{gid}::{self.home_of(name)}:{shell}" for name, shell in users.items()]
         (self.dir / "passwd").write_text("\n".join([*rows, *system]) + "\n")
         shutil.copy("/etc/group", self.dir / "group")
-        passwords = [f"{name}:{PASSWORD if name == PASSWORD_USER else 'x'}:sshd" for name in users]
+        passwords = [f"{name}:{known.get(name, 'x')}:sshd" for name in users]
         (self.dir / "passdb").write_text("\n".join(passwords) + "\n")
         places = [f"/usr/{lib}/pam_wrapper/pam_matrix.so" for lib in ("lib/*", "lib", "lib64")]
         matrix = Path(next(found for place in places for found in glob.glob(place)))
