@@ -1,0 +1,110 @@
+"""docs/reference and the examples leave nothing out: each code, kind, variable and key of mtr stands there, once."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mtr import errors
+from mtr.config.schema import SCHEMA, SERVER_KEYS, SHARED_KEYS
+from mtr.config.source import Source, load_source
+from mtr.config.validate import ensure_valid
+from tests.lab.documents import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REFERENCE = CHECKOUT / "docs" / "reference"
+SOURCES = sorted((CHECKOUT / "mtr").rglob("*.py"))
+EXAMPLE = CHECKOUT / "examples" / "config.yaml"
+
+BETWEEN_PROCESSES = {"MTR_ASKPASS", "MTR_ASKPASS_PID"}
+"""Variables that mtr sets for programs of its own; nobody else does."""
+
+
+def list_rows(page: str) -> list[str]:
+    """Return what stands in backticks first in each row of the tables of a page."""
+    return re.findall(r"^\| `([^`]+)`", (REFERENCE / page).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def walk_code() -> Iterator[tuple[Path, ast.AST]]:
+    """Return every node of mtr's code."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            yield path, node
+
+
+def test_every_error_code_has_one_row() -> None:
+    """And there is no row for another."""
+    tree = [e for e in vars(errors).values() if inspect.isclass(e) and issubclass(e, errors.MtrError)]
+    assert Counter(list_rows("exit-status.md")) == Counter(e.code for e in tree)
+
+
+def test_every_exit_status_of_the_tree_has_a_row() -> None:
+    """What an error ends mtr with is in the table of statuses."""
+    tree = [e for e in vars(errors).values() if inspect.isclass(e) and issubclass(e, errors.MtrError)]
+    text = (REFERENCE / "exit-status.md").read_text(encoding="utf-8")
+    assert [status for status in {e.exit_status for e in tree} if f"| {status} |" not in text] == []
+
+
+def test_every_kind_of_json_has_one_row() -> None:
+    """What the verbs print with --json."""
+    calls = [node for _, node in walk_code() if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    kinds = {ast.literal_eval(call.args[0]) for call in calls if call.func.id == "print_data" and call.args}  # type: ignore[attr-defined]
+    assert Counter(list_rows("json.md")) == Counter(kinds)
+
+
+def test_every_variable_has_one_row() -> None:
+    """Each MTR_ variable that the code names, less those that mtr's own processes pass to each other."""
+    texts = [node.value for _, node in walk_code() if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    named = {text for text in texts if re.fullmatch(r"MTR_[A-Z_]*[A-Z]", text)} - BETWEEN_PROCESSES
+    rows = Counter(row for row in list_rows("environment.md") if row.startswith("MTR_"))
+    assert rows == Counter(named)
+
+
+def test_the_example_shows_every_key() -> None:
+    """At a place where it may stand; commented out where it excludes another."""
+    data = load_example(EXAMPLE).data
+    shown = {*data, *data["defaults"], *(key for server in data["servers"].values() for key in server or ())}
+    assert {*SCHEMA["properties"], *SHARED_KEYS, *SERVER_KEYS} - shown - {*list_alternatives()} == set()
+
+
+def list_alternatives() -> list[str]:
+    """Return the keys of a server that the example has commented out."""
+    found = re.findall(r"^ +# (\w+): ", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
+    return [key for key in found if key in SERVER_KEYS]
+
+
+def load_example(path: Path) -> Source:
+    """Return a configuration that is valid by mtr's own schema."""
+    source = load_source(path)
+    assert source
+    ensure_valid(source)
+    return source
+
+
+@pytest.mark.parametrize(
+    "path",
+    [EXAMPLE, *CHECKOUT.glob("examples/*/.mtr/config.yaml")],
+    ids=lambda path: str(path.relative_to(CHECKOUT)),
+)
+def test_every_configuration_of_an_example_is_valid(path: Path) -> None:
+    """By mtr's own schema."""
+    load_example(path)
+
+
+def test_what_is_commented_out_of_the_example_is_valid_too(tmp_path: Path) -> None:
+    """Each alternative by itself, as a key of a server."""
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert list_alternatives()
+    for key in list_alternatives():
+        (line,) = re.findall(rf"^ +# ({key}: .*)$", text, re.MULTILINE)
+        path = tmp_path / f"{key}.yaml"
+        path.write_text(f"servers:\n  one:\n    {line}\n")
+        assert load_example(path).data["servers"]["one"][key]
