@@ -35,7 +35,7 @@ import pexpect
 from mtr.config.source import parse_source
 from mtr.config.validate import ensure_valid
 from tests.lab.documents import CHECKOUT, RUN
-from tests.lab.home import MTR, OWN_FAULT, Home
+from tests.lab.home import OWN_FAULT, Home
 from tests.lab.sshd import SshServer
 
 if TYPE_CHECKING:
@@ -74,8 +74,10 @@ def start_server() -> SshServer:
     home = server.home_of(USER)
     shutil.copy(PROGRAMS / "bashrc", home / ".bashrc")
     shutil.copytree(PROGRAMS / "miniconda3", home / "miniconda3")
-    (home / "miniconda3" / "envs" / "torch" / "bin").mkdir(parents=True)
-    (home / "miniconda3" / "envs" / "torch" / "bin" / "python").symlink_to(sys.executable)
+    for prefix in (home / "miniconda3", home / "miniconda3" / "envs" / "torch"):
+        (prefix / "conda-meta").mkdir(parents=True)
+        (prefix / "bin").mkdir(exist_ok=True)
+        (prefix / "bin" / "python").symlink_to(sys.executable)
     return server
 
 
@@ -116,7 +118,8 @@ class Reader(Home):
         folder = self.dir / "bin"
         folder.mkdir()
         for name in ("mtr", "mtremote"):
-            (folder / name).write_text(f'#!/bin/sh\nexec {MTR[0]} -m mtr "$@"\n')
+            # As an installer writes it.
+            (folder / name).write_text(f"#!{sys.executable}\nimport sys\nfrom mtr.warm import main\nsys.exit(main())\n")
             (folder / name).chmod(0o755)
         (folder / "python").symlink_to(sys.executable)
         me = f"you:x:{os.getuid()}:{os.getgid()}::{self.home}:/bin/bash"
