@@ -1,28 +1,27 @@
 """Run a command on the server as a tool of an agent: its output, or whose failure it was and what to do."""
 
+import json
+import os
 import subprocess
 import sys
+import tempfile
 
-MTR_FAILED = 125
 MAX_CHARACTERS = 20_000
 
 
 def run_remotely(command, timeout_s=600):
     """Sync, run ``command`` in a shell there, and return (exit status, what the agent is to read)."""
-    # One word is text for the server's shell; several words would be an argv, passed on exactly.
-    argv = ["mtr", "--no-tty", command]
-    process = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        output, errors = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        process.terminate()  # mtr ends every process of the run on the server, and then itself
-        output, errors = process.communicate()
-        return process.returncode, f"ended after {timeout_s} s\n{clip(output)}\n{clip(errors)}"
-    if process.returncode == MTR_FAILED and errors.startswith("mtr: "):
-        return process.returncode, f"the command did not run, or its end is not known:\n{errors}"
-    return process.returncode, f"{clip(output)}{clip(errors)}"
+    with tempfile.TemporaryDirectory() as folder:
+        result_file = os.path.join(folder, "result.json")
+        # The limit is mtr's, which ends every process of the run there. One word is text for the server's shell;
+        # several words would be an argv, passed on exactly.
+        argv = ["mtr", "--no-tty", f"--timeout={timeout_s}", f"--result={result_file}", command]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        with open(result_file) as file:
+            result = json.load(file)
+    if result["by"] == "mtr":
+        return done.returncode, f"not the command's failure, but mtr's ({result['code']}):\n{clip(done.stderr)}"
+    return done.returncode, f"{clip(done.stdout)}{clip(done.stderr)}"
 
 
 def clip(text):
