@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from importlib.util import find_spec
 
 import click
 import pytest
+import yaml
 
 from mtr.cli.app import VERBS, load_verb
 from mtr.command_line import OWN_WORDS, parse_arguments
@@ -118,7 +118,7 @@ def test_a_readme_names_every_verb(page: Page) -> None:
     """The table of a README has a row for each verb, and none for what is still to come."""
     rows = "\n".join(line for line in page.prose.splitlines() if line.startswith("| `mtr"))
     named = set(re.findall(r"`mtr ([a-z-]+)", rows))
-    assert named - {"run"} == {word for word, (home, _) in VERBS.items() if find_spec(home.partition(":")[0])} - {"run"}
+    assert named - {"run"} == set(VERBS) - {"run"}
     assert not named & (OWN_WORDS - set(VERBS))
 
 
@@ -131,6 +131,26 @@ def test_both_readmes_show_the_same() -> None:
 def strip_comments(text: str) -> list[str]:
     """Return the lines of ``text`` without comments at their end."""
     return [re.sub(r"\s+#\s.*$", "", line) for line in text.splitlines() if not line.startswith("#")]
+
+
+def test_the_skill_says_what_it_is_for() -> None:
+    """Its front matter is what agents choose by: the name of its folder, and when to use it."""
+    _, front, text = (CHECKOUT / "examples" / "agents" / "SKILL.md").read_text(encoding="utf-8").split("---\n", 2)
+    found = yaml.safe_load(front)
+    assert set(found) == {"name", "description"}
+    assert re.fullmatch(r"[a-z0-9-]{1,64}", found["name"])
+    assert 20 < len(found["description"]) < 1024
+    assert f"`{found['name']}/`" in (CHECKOUT / "examples" / "agents" / "README.md").read_text(encoding="utf-8")
+    assert text.lstrip().startswith("# ")
+
+
+def test_the_workflow_calls_the_script() -> None:
+    """With the variables that the script takes."""
+    folder = CHECKOUT / "examples" / "ci"
+    (job,) = yaml.safe_load((folder / "workflow.yaml").read_text(encoding="utf-8"))["jobs"].values()
+    (step,) = [step for step in job["steps"] if "run-on-server" in step.get("run", "")]
+    script = (folder / "run-on-server").read_text(encoding="utf-8")
+    assert set(step["env"]) == set(re.findall(r'"\$(DEPLOY_\w+)"', script))
 
 
 def test_anchors_are_those_of_code_hosts() -> None:

@@ -5,26 +5,30 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mtr import errors
+from mtr.cli.app import VERBS
+from mtr.command_line import OPTIONS
 from mtr.config.schema import SCHEMA, SERVER_KEYS, SHARED_KEYS
 from mtr.config.source import Source, load_source
 from mtr.config.validate import ensure_valid
-from tests.lab.documents import CHECKOUT
+from tests.lab.documents import CHECKOUT, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 REFERENCE = CHECKOUT / "docs" / "reference"
 SOURCES = sorted((CHECKOUT / "mtr").rglob("*.py"))
 EXAMPLE = CHECKOUT / "examples" / "config.yaml"
 
-BETWEEN_PROCESSES = {"MTR_ASKPASS", "MTR_ASKPASS_PID"}
+BETWEEN_PROCESSES = {"MTR_ASKPASS", "MTR_ASKPASS_PID", "MTR_DOCTOR"}
 """Variables that mtr sets for programs of its own; nobody else does."""
 
 
@@ -108,3 +112,35 @@ def test_what_is_commented_out_of_the_example_is_valid_too(tmp_path: Path) -> No
         path = tmp_path / f"{key}.yaml"
         path.write_text(f"servers:\n  one:\n    {line}\n")
         assert load_example(path).data["servers"]["one"][key]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documents as `make docs` writes them."""
+    out = tmp_path_factory.mktemp("build") / "docs"
+    subprocess.run([sys.executable, CHECKOUT / "docs" / "build.py", out], cwd=CHECKOUT, check=True, capture_output=True)
+    return out
+
+
+def test_make_docs_writes_every_verb_option_key_and_error(built: Path) -> None:
+    """Each in the words that the code has for it."""
+    commands, keys, errors_page = (
+        (built / "reference" / f"{name}.md").read_text(encoding="utf-8") for name in ("commands", "keys", "errors")
+    )
+    assert [word for word in VERBS if f"## mtr {word}\n" not in commands] == []
+    assert [option.flags for option in OPTIONS if option.help and option.help not in commands] == []
+    wanted = {**SCHEMA["properties"], **SERVER_KEYS}
+    assert [key for key, told in wanted.items() if f"| `{key}` |" not in keys or told["description"] not in keys] == []
+    tree = [e for e in vars(errors).values() if inspect.isclass(e) and issubclass(e, errors.MtrError)]
+    assert [e for e in tree if f"| `{e.code}` | {e.exit_status} | {inspect.getdoc(e)} |" not in errors_page] == []
+
+
+def test_the_links_of_the_built_documents_lead_somewhere(built: Path) -> None:
+    """Within them; what lies beside docs/ in the repository stays there."""
+    pages = [Page(path) for path in built.rglob("*.md")]
+    assert len(pages) > 20
+    for page in pages:
+        for link in page.links:
+            target = (page.path.parent / link.partition("#")[0]).resolve()
+            outside = not target.is_relative_to(built)
+            assert link.startswith("https://") or outside or target.exists(), f"{page.path}: {link}"
