@@ -65,7 +65,7 @@ bench: setup ## measure mtr against ssh and rsync; BENCH=--quick takes two minut
 	@$(BIN)/python -m tests.benchmarks $(BENCH)
 
 docs: setup ## write the documents, with the reference made from the code, into build/docs
-	@$(BIN)/python docs/build.py
+	@$(BIN)/python -m docs.build
 
 build: setup ## build the wheel and the sdist into dist/
 	$(BIN)/python -m build --outdir dist

@@ -1,6 +1,6 @@
 """Write the documents of this version into a directory: docs/ as it is, and the reference that the code itself is.
 
-    python docs/build.py [DIRECTORY]        (build/docs; `make docs` does it)
+    python -m docs.build [DIRECTORY]        (build/docs; `make docs` does it)
 
 What is generated: ``reference/commands.md`` from the table of options and from each verb's help, ``reference/keys.md``
 from the JSON Schema of the configuration, ``reference/errors.md`` from the tree of errors. The directory is replaced.
@@ -79,7 +79,13 @@ def _render_keys(keys: dict[str, Any]) -> Iterator[str]:
 def _render_kind(key: dict[str, Any]) -> str:
     if "enum" in key:
         return ", ".join(f"`{value}`" for value in key["enum"])
-    words = {"string": "text", "object": "a mapping", "array": "a list", "boolean": "true or false"}
+    words = {
+        "string": "text",
+        "object": "a mapping",
+        "array": "a list",
+        "boolean": "true or false",
+        "integer": "a whole number",
+    }
     kinds = [key["type"]] if isinstance(key["type"], str) else key["type"]
     text = " or ".join(words.get(kind, f"a {kind}") for kind in kinds if kind != "null")
     return f"{text}, {key['minimum']} to {key['maximum']}" if "minimum" in key and "maximum" in key else text

@@ -91,7 +91,7 @@ SHARED_KEYS: dict[str, Any] = {
         additionalProperties={"type": ["string", "integer", "boolean"], **_LINE},
     ),
     "client": _describe(
-        "What connects: openssh, paramiko (its own login for each run), or auto: ssh where it is installed.",
+        "What connects: openssh, paramiko (in its place, on a machine without it), or auto: ssh where it is installed.",
         "string",
         enum=["auto", "openssh", "paramiko"],
     ),
