@@ -3,22 +3,24 @@
     python -m docs.build [DIRECTORY]        (build/docs; `make docs` does it)
 
 What is generated: ``reference/commands.md`` from the table of options and from each verb's help, ``reference/keys.md``
-from the JSON Schema of the configuration, ``reference/errors.md`` from the tree of errors. The directory is replaced.
+from the JSON Schema of the configuration, ``reference/errors.md`` from the classes of errors. The directory is
+replaced.
 """
 
 from __future__ import annotations
 
-import inspect
+import ast
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from mtr import __version__, errors
+from mtr import __version__
 from mtr.cli.app import VERBS, load_verb, render_help, render_options
 from mtr.config.schema import SCHEMA, SERVER_KEYS, SHARED_KEYS
+from mtr.errors import EXIT_FAILURE, EXIT_USAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -94,13 +96,41 @@ def _render_kind(key: dict[str, Any]) -> str:
 def render_errors() -> Iterator[str]:
     """Return the page of the errors: code, exit status, meaning."""
     yield f"# Errors of mtr {__version__}\n"
-    rows = ((f"`{e.code}`", str(e.exit_status), inspect.getdoc(e) or "") for e in list_errors())
+    rows = ((f"`{error.code}`", str(error.exit_status), error.meaning) for error in list_errors())
     yield from render_table(("code", "exit status", "means"), rows)
 
 
-def list_errors() -> list[type[errors.MtrError]]:
-    """Return every class of the tree, in the order in which they are written."""
-    return [found for found in vars(errors).values() if inspect.isclass(found) and issubclass(found, errors.MtrError)]
+class Error(NamedTuple):
+    """One class of error, as it is written in the code."""
+
+    code: str
+    exit_status: int
+    meaning: str
+
+
+def list_errors() -> list[Error]:
+    """Return every class of error of the code that has a code of its own, the tree of ``mtr.errors`` first."""
+    tree = DOCS.parent / "mtr" / "errors.py"
+    others = sorted(path for path in tree.parent.rglob("*.py") if path != tree)
+    return [error for path in (tree, *others) for error in _find_errors(path)]
+
+
+def _find_errors(path: Path) -> Iterator[Error]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        found = {
+            target.id: line.value
+            for line in node.body
+            if isinstance(line, ast.Assign)
+            for target in line.targets
+            if isinstance(target, ast.Name)
+        }
+        if isinstance(code := found.get("code"), ast.Constant):
+            status = found.get("exit_status")
+            is_usage = isinstance(status, ast.Name) and status.id == "EXIT_USAGE"
+            meaning = " ".join((ast.get_docstring(node) or "").split())
+            yield Error(str(code.value), EXIT_USAGE if is_usage else EXIT_FAILURE, meaning)
 
 
 def render_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

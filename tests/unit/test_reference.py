@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from docs.build import list_errors
 from mtr import errors
 from mtr.cli.app import VERBS
 from mtr.command_line import OPTIONS
@@ -46,15 +47,19 @@ def walk_code() -> Iterator[tuple[Path, ast.AST]]:
 
 def test_every_error_code_has_one_row() -> None:
     """And there is no row for another."""
+    assert Counter(list_rows("exit-status.md")) == Counter(error.code for error in list_errors())
+
+
+def test_every_class_of_error_of_the_tree_is_found() -> None:
+    """What is read from the code is what its classes are."""
     tree = [e for e in vars(errors).values() if inspect.isclass(e) and issubclass(e, errors.MtrError)]
-    assert Counter(list_rows("exit-status.md")) == Counter(e.code for e in tree)
+    assert {(e.code, e.exit_status) for e in tree} <= {(error.code, error.exit_status) for error in list_errors()}
 
 
 def test_every_exit_status_of_the_tree_has_a_row() -> None:
     """What an error ends mtr with is in the table of statuses."""
-    tree = [e for e in vars(errors).values() if inspect.isclass(e) and issubclass(e, errors.MtrError)]
     text = (REFERENCE / "exit-status.md").read_text(encoding="utf-8")
-    assert [status for status in {e.exit_status for e in tree} if f"| {status} |" not in text] == []
+    assert [error for error in list_errors() if f"| {error.exit_status} |" not in text] == []
 
 
 def test_every_kind_of_json_has_one_row() -> None:
@@ -132,8 +137,7 @@ def test_make_docs_writes_every_verb_option_key_and_error(built: Path) -> None:
     assert [line for line in commands.splitlines() if "\\b" in line] == [], "click's mark, in a raw docstring, is text"
     wanted = {**SCHEMA["properties"], **SERVER_KEYS}
     assert [key for key, told in wanted.items() if f"| `{key}` |" not in keys or told["description"] not in keys] == []
-    tree = [e for e in vars(errors).values() if inspect.isclass(e) and issubclass(e, errors.MtrError)]
-    assert [e for e in tree if f"| `{e.code}` | {e.exit_status} | {inspect.getdoc(e)} |" not in errors_page] == []
+    assert [e for e in list_errors() if f"| `{e.code}` | {e.exit_status} | {e.meaning} |" not in errors_page] == []
 
 
 def test_the_links_of_the_built_documents_lead_somewhere(built: Path) -> None:
