@@ -20,14 +20,7 @@ READMES = [Page(CHECKOUT / name) for name in ("README.md", "README.zh.md")]
 
 HOW = {"setup", "file", "status", "terminal", "shows", "types"}
 
-REASONS = {
-    "needs the network",
-    "goes on until Ctrl-C",
-    "a full-screen program of your own",
-    "needs an editor with a window",
-    "belongs to a CI service",
-    "is one of your files",
-}
+REASONS = {"needs the network", "needs an editor with a window"}
 """Why a block is not run: there is no other reason."""
 
 _PLACEHOLDER = re.compile(r"…|\.\.\.|\[|\]|\bCMD\b.*")
