@@ -34,9 +34,9 @@ check: setup ## lint, types, shell scripts, architecture
 	@tests/install-system-packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	shellcheck -s sh examples/ci/run-on-server $$(git ls-files tests/lab/programs)
 	$(BIN)/mypy
-	shellcheck -s sh $$(git ls-files 'shell/*.sh') tests/install-system-packages tests/make-venv .ci/run \
-		examples/ci/run-on-server $$(git ls-files tests/lab/programs)
+	shellcheck -s sh $$(git ls-files 'shell/*.sh') tests/install-system-packages tests/make-venv .ci/run
 	shellcheck -s bash $$(git ls-files 'shell/*.bash')
 	for file in shell/init/*; do "$${file##*.}" -n "$$file" || exit 1; done
 	$(BIN)/pytest -q tests/unit/test_architecture.py
