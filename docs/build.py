@@ -128,9 +128,10 @@ def _find_errors(path: Path) -> Iterator[Error]:
         }
         if isinstance(code := found.get("code"), ast.Constant):
             status = found.get("exit_status")
+            own = status.value if isinstance(status, ast.Constant) and isinstance(status.value, int) else EXIT_FAILURE
             is_usage = isinstance(status, ast.Name) and status.id == "EXIT_USAGE"
             meaning = " ".join((ast.get_docstring(node) or "").split())
-            yield Error(str(code.value), EXIT_USAGE if is_usage else EXIT_FAILURE, meaning)
+            yield Error(str(code.value), EXIT_USAGE if is_usage else own, meaning)
 
 
 def render_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -25,13 +25,13 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_AS_JSON
 @click.pass_context
 def config(context: click.Context, server: str | None, directory: str | None, *, as_json: bool) -> int | None:
-    r"""Show, check and locate the configuration; without a further word, show it.
+    """Show, check and locate the configuration; without a further word, show it.
 
     \b
       mtr config                 everything, and where each value is written
       mtr config show gpu-01     all that counts for one server, with the defaults
       mtr config check           what is wrong or doubtful; status 1 if anything is wrong
-    """
+    """  # noqa: D301  click wants the character itself
     invocation: Invocation = context.obj
     invocation.server, invocation.directory = server or invocation.server, directory or invocation.directory
     if context.invoked_subcommand is None:
@@ -125,7 +125,7 @@ def _count(number: int, noun: str) -> str:
 
 @config.command()
 def schema() -> int:
-    r"""Print the JSON Schema of a configuration file, for editors.
+    """Print the JSON Schema of a configuration file, for editors.
 
     \b
       mtr config schema > .mtr/schema.json
@@ -133,7 +133,7 @@ def schema() -> int:
 
     With the second line as the first one of .mtr/config.yaml, editors that know YAML complete the keys, explain them,
     and mark mistakes. The path starts where the file lies.
-    """
+    """  # noqa: D301  click wants the character itself
     from mtr.config.published import build_schema
 
     json.dump(build_schema(), sys.stdout, indent=2)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--uninstall", is_flag=True, help="Take the line out again, and remove the file.")
 @click.pass_obj
 def ssh_config(invocation: Invocation, directory: str | None, *, write: bool, install: bool, uninstall: bool) -> int:
-    r"""Let scp, git, rsync and editors use your servers by name, over mtr's connections.
+    """Let scp, git, rsync and editors use your servers by name, over mtr's connections.
 
     Prints what ssh has to know: the servers of your own configuration and of the project you stand in, each as a Host.
     Whoever comes first opens the connection, mtr or ssh, and the other joins it. mtr keeps the file up to date
@@ -36,7 +36,7 @@ def ssh_config(invocation: Invocation, directory: str | None, *, write: bool, in
       scp out.png gpu-01:          over the connection that mtr has open
       git clone gpu-01:repo.git
       code --remote ssh-remote+gpu-01 /data
-    """
+    """  # noqa: D301  click wants the character itself
     from mtr.config.project import find_project
     from mtr.voice import Voice
 

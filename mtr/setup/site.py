@@ -38,6 +38,8 @@ _MAX_BYTES = 1 << 20
 class AlreadySetUp(ProjectError):
     """The project has a configuration; ``file`` is that."""
 
+    code = "already-set-up"
+
     def __init__(self, file: Path, *, detail: str = "") -> None:
         super().__init__(
             f"{file} is there already; nothing was changed",
