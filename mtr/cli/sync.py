@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from mtr.cli.app import choose, is_interactive, take
+from mtr.cli.envelope import print_data
 from mtr.errors import MtrError, UsageError, reveal_controls
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
     from mtr.sync.compare import Preview
     from mtr.sync.delivery import Delivery
+    from mtr.sync.result import SyncResult
     from mtr.voice import Voice
 
 
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 @take("server", "directory", "dry_run", "quiet", "verbose")
 @click.option("--full", is_flag=True, help="Compare everything; what differs there goes to the trash there.")
 @click.option("--watch", is_flag=True, help="Go on: sync again whenever something is saved.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was brought, or would be, as JSON.")
 @click.pass_obj
-def sync(invocation: Invocation, /, *, full: bool, watch: bool, **options: str | bool | int | None) -> int:
+def sync(
+    invocation: Invocation, /, *, full: bool, watch: bool, as_json: bool, **options: str | bool | int | None
+) -> int:
     """Sync the project to its server and run nothing.
 
     With --dry-run, prints what would be done: + new there, ~ replaced, - deleted, and with --full also ? for what
@@ -33,17 +38,25 @@ def sync(invocation: Invocation, /, *, full: bool, watch: bool, **options: str |
 
     for name, value in options.items():
         setattr(invocation, name, choose(value, invocation, name))
-    if watch and invocation.dry_run:
-        raise UsageError("--watch and --dry-run exclude each other", hint="mtr sync --help")
+    if watch and (invocation.dry_run or as_json):
+        other = "--dry-run" if invocation.dry_run else "--json"
+        raise UsageError(f"--watch and {other} exclude each other", hint="mtr sync --help")
     voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
     route, line = open_line(invocation, os.environ, voice, may_prompt=is_interactive())
     delivery = build_delivery(route, line, os.environ)
     if invocation.dry_run:
         from mtr.sync.compare import preview
 
-        click.echo(render_preview(preview(delivery, full=full)), nl=False)
+        found = preview(delivery, full=full)
+        if as_json:
+            print_data("sync-preview", build_preview(found))
+        else:
+            click.echo(render_preview(found), nl=False)
         return 0
     result = Errand(delivery, voice, full=full).sync()
+    if as_json:
+        print_data("sync", build_result(result, line.server_name, route.remote_dir))
+        return 0
     if not result.files_sent and not result.deleted:
         (voice.say if voice.is_interactive else voice.detail)(f"{line.server_name} is up to date")
     return _watch(delivery, voice) if watch else 0
@@ -53,6 +66,27 @@ def render_preview(found: Preview) -> str:
     """Return one line for each path: its mark and its name."""
     marked = (("+", found.new), ("~", found.changed), ("-", found.deleted), ("?", found.foreign))
     return "".join(f"{mark} {reveal_controls(os.fsdecode(path))}\n" for mark, paths in marked for path in paths)
+
+
+def build_preview(found: Preview) -> dict[str, list[str]]:
+    """Return the paths as JSON takes them."""
+    names = ("new", "changed", "deleted", "foreign")
+    return {name: [os.fsdecode(path) for path in getattr(found, name)] for name in names}
+
+
+def build_result(result: SyncResult, server: str, remote_dir: str) -> dict[str, object]:
+    """Return the receipt as JSON takes it."""
+    return {
+        "server": server,
+        "remote_dir": remote_dir,
+        "files": result.files_sent,
+        "bytes": result.bytes_sent,
+        "deleted": result.deleted,
+        "files_total": result.files_total,
+        "bytes_total": result.bytes_total,
+        "ms": round(result.duration_s * 1000),
+        "warnings": list(result.warnings),
+    }
 
 
 def _watch(delivery: Delivery, voice: Voice) -> int:

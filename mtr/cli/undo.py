@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mtr.cli.app import choose, is_interactive, take
+from mtr.cli.envelope import print_data
 from mtr.errors import reveal_controls
 
 if TYPE_CHECKING:
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @take("server", "directory", "quiet", "verbose")
+@click.option("--json", "as_json", is_flag=True, help="Print what came back as JSON.")
 @click.pass_obj
-def undo(invocation: Invocation, server: str | None, directory: str | None, *, quiet: bool, verbose: int) -> int:
+def undo(
+    invocation: Invocation, server: str | None, directory: str | None, *, quiet: bool, verbose: int, as_json: bool
+) -> int:
     """Bring back what the last sync replaced or deleted on the server.
 
     Takes the newest sync that deleted something there, or replaced something that had changed there, and prints the
@@ -34,6 +38,9 @@ def undo(invocation: Invocation, server: str | None, directory: str | None, *, q
     invocation.directory = choose(directory, invocation, "directory")
     route, line = open_line(invocation, os.environ, voice, may_prompt=is_interactive())
     when, paths = undo_push(line, route.remote_dir)
+    if as_json:
+        print_data("undo", {"when": when if paths else None, "paths": list(paths)})
+        return 0
     for path in paths:
         click.echo(reveal_controls(path))
     files = "1 file" if len(paths) == 1 else f"{len(paths)} files"

@@ -69,6 +69,32 @@ def test_sync_alone_is_silent_in_batch(home: Home, project: Path) -> None:
     assert b"up to date" in done.stderr
 
 
+def test_a_sync_and_its_undo_are_data_too(home: Home, project: Path) -> None:
+    """What would be brought, what was, and what came back: in the same envelope."""
+
+    def ask(*words: str) -> dict[str, object]:
+        return json.loads(home.run_mtr([*words, "--json"], project).stdout)  # type: ignore[no-any-return]
+
+    assert ask("sync", "--dry-run")["data"] == {
+        "new": ["a.txt", "src/b.py"],
+        "changed": [],
+        "deleted": [],
+        "foreign": [],
+    }
+    receipt = ask("sync")["data"]
+    assert isinstance(receipt, dict)
+    assert (receipt["files"], receipt["server"], receipt["deleted"]) == (2, "lab", 0)
+    (project / "a.txt").unlink()
+    assert ask("sync")["data"]["deleted"] == 1  # type: ignore[index]
+    found = ask("undo")
+    assert (found["kind"], found["data"]["paths"]) == ("undo", ["a.txt"])  # type: ignore[index]
+    assert ask("trust", "--show")["data"] == {"hash": None, "trusted": True, "values": []}
+    home.configure(project, is_trusted=False, password_command="pass show lab")
+    found = ask("trust", "--show")
+    assert found["data"]["trusted"] is False  # type: ignore[index]
+    assert home.run_mtr(["sync", "--watch", "--json"], project).returncode == 2
+
+
 def test_a_terminal_sees_a_receipt(home: Home, project: Path) -> None:
     """How much went where, once."""
     child = home.spawn_mtr(["true"], project)
