@@ -215,6 +215,10 @@ def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> G
         )
     if reason == "python":
         hint = f"mtr config show {server_name}, and set `python` to one that is there"
+        if command.python.startswith("venv:"):
+            # With this very environment in the configuration, mtr cannot make it.
+            make = f"cd {command.remote_dir} && python3 -m venv {command.python[5:]}"
+            hint = f"log in with ssh, and make it: {make}"
         message = f"{server_name}: there is no {command.python} there; the command did not start"
         return GateRefused(message, detail=detail, hint=hint)
     if reason == "shell":

@@ -28,11 +28,11 @@ mtr get 'logs/**/*.txt' '~/notes.md' here/   several; the last is a directory
 @click.option("--to", "to", metavar="LOCAL", help="Where to put it; every other word is a REMOTE then.")
 @click.option("--force", is_flag=True, help="Replace local files that are newer, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print what came as JSON.")
-@click.argument("words", metavar="REMOTE... [LOCAL]", nargs=-1, required=True)
+@click.argument("remotes", metavar="REMOTE... [LOCAL]", nargs=-1, required=True)
 @click.pass_obj
 def get(
     invocation: Invocation,
-    words: tuple[str, ...],
+    remotes: tuple[str, ...],
     server: str | None,
     directory: str | None,
     to: str | None,
@@ -55,18 +55,20 @@ def get(
     Exits with 1 if something did not come, and names it; with 125 if nothing did.
     """
     from mtr.pull import Pull, render_done, resolve_destination
-    from mtr.sync.download import ensure_some, list_failures
+    from mtr.sync.download import ensure_meant, ensure_some, list_failures
     from mtr.voice import Voice
     from mtr.workflow import load_target, open_connection
 
     quiet = choose(quiet, invocation, "quiet")
     voice = Voice(quiet=quiet)
     directory = choose(directory, invocation, "directory")
-    remotes, local = split_words(words, to, directory or os.curdir)
+    names, local = split_words(remotes, to, directory or os.curdir)
     target = load_target(directory, choose(server, invocation, "server"), os.environ, needs_project=False)
-    destination = resolve_destination(target, remotes, local, os.environ, voice, directory=directory)
+    destination = resolve_destination(target, names, local, os.environ, voice, directory=directory)
+    if not force:
+        ensure_meant(names, destination)
     connection = open_connection(target.server, os.environ, voice, may_prompt=is_interactive())
-    result = Pull(target, remotes, destination, voice).bring(connection, force=force)
+    result = Pull(target, names, destination, voice).bring(connection, force=force)
     ensure_some(connection, result)
     if as_json:
         print_data("get", build_data(result))

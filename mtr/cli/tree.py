@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMAT = "verbs 1"
 
-_KINDS = {"remote": "remote", "local": "files", "paths": "files", "file": "files"}
+_KINDS = {"remote": "remote", "remotes": "remote", "local": "files", "paths": "files", "file": "files"}
 _SERVER_ARGUMENTS = {("up", "name"), ("down", "name")}
 
 
