@@ -94,8 +94,8 @@ def choose_destination(local: str, remotes: Sequence[str], *, start: str) -> Des
     path = os.path.join(start, os.path.expanduser(local) if local.startswith("~/") else local)
     is_directory = local.endswith("/") or os.path.isdir(path)
     is_directory = is_directory or len(remotes) > 1 or any(is_pattern(os.fsencode(remote)) for remote in remotes)
-    if is_directory and os.path.lexists(path) and not os.path.isdir(path):
-        raise DownloadFailed(f"{path} is no directory, and more than one thing may come", hint=f"ls -ld {path}")
+    if is_directory:
+        _ensure_usable(path, "more than one thing may come")
     return Destination(path.rstrip("/") or "/", is_directory=is_directory)
 
 
@@ -115,6 +115,21 @@ def ensure_meant(remotes: Sequence[str], destination: Destination) -> None:
     )
 
 
+def _ensure_usable(path: str, why: str) -> None:
+    """Refuse a directory that is none, or takes nothing: after a command of hours that would be found too late.
+
+    Raises:
+        DownloadFailed: with ``why`` it has to be one.
+    """
+    hint = f"ls -ld {shlex.quote(path)}"
+    if not os.path.lexists(path):
+        return
+    if not os.path.isdir(path):
+        raise DownloadFailed(f"{path} is no directory, and {why}", hint=hint)
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise DownloadFailed(f"{path} cannot be written by you, and {why}", hint=hint)
+
+
 def choose_download_dir(root: Path, name: str) -> Destination:
     """Return the directory of downloads of the project at ``root``, which is not synced back.
 
@@ -127,6 +142,7 @@ def choose_download_dir(root: Path, name: str) -> Destination:
     if not leads_out(name) and leads_out(os.path.relpath(os.path.realpath(path), os.path.realpath(root))):
         hint = "name another place: mtr get REMOTE --to LOCAL"
         raise DownloadFailed(f"downloads would leave the project: {path} is {os.path.realpath(path)}", hint=hint)
+    _ensure_usable(str(path), "downloads go into it")
     return Destination(str(path), is_directory=True, keeps_out_of_sync=True)
 
 

@@ -101,6 +101,7 @@ def test_where_it_lands(home: Home, made: Path) -> None:
 
 def test_a_wrong_command_line_is_refused_before_anything_is_touched(home: Home, made: Path) -> None:
     """With the words that would do."""
+    (made / "nowhere").symlink_to("missing")
     for words, said in (
         (["get", "out/a.pt", "out/b.pt", "nodir"], b"nodir/ makes it one"),
         (["get", "out/*.pt", "a.txt"], b"is no directory"),
@@ -109,12 +110,32 @@ def test_a_wrong_command_line_is_refused_before_anything_is_touched(home: Home, 
         (["--pull", "x"], b"mtr get GLOB"),
         (["--pull", "out/*", "--to", "a.txt", "touch", "ran"], b"is no directory"),
         (["--pull", "~root/x", "touch", "ran"], b"only ~/ is understood"),
+        (["--pull", "out/*", "--to", "nowhere", "touch", "ran"], b"is no directory"),
     ):
         done = home.run_mtr(words, made)
         assert done.returncode in (2, 125), words
         assert said in done.stderr, done.stderr
     assert not (home.remote(made) / "ran").exists()
     assert not (made / "downloads").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "read-only"])
+def test_a_place_that_takes_no_downloads_costs_no_run(home: Home, made: Path, kind: str) -> None:
+    """What stands in the place of `downloads` is told before the command starts."""
+    place = made / "downloads"
+    if kind == "file":
+        place.write_text("mine")
+    elif kind == "link":
+        place.symlink_to("missing")
+    else:
+        place.mkdir(mode=0o500)
+    done = home.run_mtr(["--pull", "out/*", "touch", "ran"], made)
+    if kind == "read-only" and os.access(place, os.W_OK):
+        assert (done.returncode, list_files(place)) == (0, {"a.pt", "b.pt", "sub/c.pt", "t.txt"})  # root may
+        return
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert b"downloads go into it" in done.stderr
+    assert not (home.remote(made) / "ran").exists()
 
 
 def test_what_is_not_there_is_told_with_its_place(home: Home, made: Path) -> None:
