@@ -30,11 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A run lives for moments and keeps what it makes: looking for cycles in it is in vain.
     gc.set_threshold(100_000)
     status = _run(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            status = status or EXIT_FAILURE
+    try:
+        sys.stdout.flush()
+    except OSError:
+        status = status or EXIT_FAILURE
+    try:
+        sys.stderr.flush()
+    except OSError:
+        pass  # Words of mtr's own: how the command ended counts for more.
     os._exit(status)
 
 
@@ -51,8 +54,7 @@ def _run(arguments: Sequence[str]) -> int:
         _show(error)
         return error.exit_status
     except Interrupted as interrupted:
-        _show(None)
-        sys.stderr.write(interrupted.words)
+        _show(None, interrupted.words)
         return interrupted.exit_status
     except BrokenPipeError:
         # Nobody reads stdout any more (mtr servers | head): end as a filter does.
@@ -83,12 +85,12 @@ def _parse(arguments: Sequence[str]) -> Invocation:
         raise
 
 
-def _show(error: MtrError | None) -> None:
-    """Show ``error`` in place of what is drawn on the terminal; nothing but that is taken away where there is none."""
-    from mtr.voice import clear_line, show_error
+def _show(error: MtrError | None, words: str = "") -> None:
+    """Show ``error``, else ``words``, in place of what is drawn on the terminal."""
+    from mtr.voice import show_error, write_line
 
     if error is None:
-        clear_line()
+        write_line(words)
     else:
         show_error(error)
 
@@ -131,7 +133,7 @@ def _dispatch(arguments: Sequence[str], invocation: Invocation) -> int:
     def act(found: Invocation) -> int:
         return _run_own(found) if _is_own(found) else run(found, os.environ, route=route)
 
-    if _is_watched(expanded) and not _is_watched(invocation):
+    if expanded is not invocation and _is_watched(expanded):
         from mtr.watched import run_watched
 
         return run_watched(expanded, act)

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mtr import __version__
-from mtr.errors import MtrError
+from mtr.errors import MtrError, UsageError
 from mtr.process import spawn
 from mtr.process.signals import Interrupted
 from mtr.voice import Voice
@@ -31,14 +31,17 @@ def run_watched(invocation: Invocation, act: Callable[[Invocation], int]) -> int
     Raises:
         UsageError: the log or FILE cannot be written; nothing was done.
     """
-    account = begin(invocation.result) if invocation.result is not None else None
+    _ensure_apart(invocation)
+    before = Voice.verbosity, Voice.log, Voice.account, spawn.listener
+    # An alias that asks for more than was typed comes here once more: what is open already is gone on with.
+    account = begin(invocation.result) if invocation.result is not None and Voice.account is None else None
     try:
-        log = _open_log(invocation)
+        log = _open_log(invocation) if Voice.log is None else None
     except BaseException as error:
         fail(account, error)
         raise
-    Voice.verbosity, Voice.log, Voice.account = invocation.verbose, log, account
-    if invocation.verbose > 1 or log is not None:
+    Voice.verbosity, Voice.log, Voice.account = invocation.verbose, log or Voice.log, account or Voice.account
+    if (invocation.verbose > 1 or log is not None) and spawn.listener is None:
         _listen()
     try:
         if log is not None:
@@ -46,18 +49,32 @@ def run_watched(invocation: Invocation, act: Callable[[Invocation], int]) -> int
         status = act(invocation)
         sys.stdout.flush()
     except BaseException as error:
-        _log_failure(error)
+        if log is not None:
+            _log_failure(error)
         fail(account, error)
         raise
     else:
-        _log("info", f"mtr ended with {status}")
+        if log is not None:
+            _log("info", f"mtr ended with {status}")
         if account is not None:
             finish(account, status)
         return status
     finally:
-        Voice.verbosity, Voice.log, Voice.account, spawn.listener = 0, None, None, None
+        Voice.verbosity, Voice.log, Voice.account, spawn.listener = before
         if log is not None:
             log.close()
+
+
+def _ensure_apart(invocation: Invocation) -> None:
+    """Refuse one file for both: the result takes its place at the end, and the log would be gone.
+
+    Raises:
+        UsageError: they are one.
+    """
+    result, log_file = invocation.result, invocation.log_file
+    if result is not None and log_file is not None and os.path.realpath(result) == os.path.realpath(log_file):
+        hint = "give each a file of its own"
+        raise UsageError(f"--result and --log-file name the same file, {result}", hint=hint)
 
 
 def raise_verbosity(verbosity: int) -> None:

@@ -172,3 +172,12 @@ def test_the_values_of_variables_are_not_in_it(home: Home, project: Path, result
     """Nor the command's words, which may hold anything."""
     tell(home, project, result, "-e", "GIVEN=planted", "echo", "planted")
     assert "planted" not in result.read_text()
+
+
+def test_the_log_is_another_file(home: Home, project: Path, result: Path) -> None:
+    """The result would take its place; nothing is touched, by another name of the directory neither."""
+    done = home.run_mtr(["--result", str(result), "--log-file", f"{home.dir}/h/../result.json", "touch", "x"], project)
+    assert done.returncode == 2
+    assert b"name the same file" in done.stderr
+    assert "old" in result.read_text()
+    assert home.masters() == []
