@@ -203,9 +203,15 @@ class waiting:  # noqa: N801  read as a statement: with waiting("connecting to g
 
 
 def write_line(text: str) -> None:
-    """Write ``text`` to stderr in place of what is drawn there."""
-    clear_line(text)
-    sys.stderr.flush()
+    """Write ``text`` to stderr in place of what is drawn there.
+
+    Where that takes nothing (a full disk, a reader that has gone), the words are lost, and nothing else is.
+    """
+    try:
+        clear_line(text)
+        sys.stderr.flush()
+    except OSError:
+        pass
 
 
 def clear_line(text: str = "") -> None:

@@ -114,7 +114,9 @@ def _call(command: click.Command, name: str, arguments: list[str], invocation: I
     more: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
     _take_verbose(command)
     try:
-        result = command.main(arguments, prog_name=name, standalone_mode=False, obj=invocation, **more)
+        # What click's main() does besides is to make 1 of a reader that has gone.
+        with command.make_context(name, arguments, obj=invocation, **more) as context:
+            result = command.invoke(context)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
