@@ -98,7 +98,7 @@ def _read(file: Path, environ: Mapping[str, str]) -> tuple[Source | None, list[P
         return None, [], [Finding(str(file), 0, 0, "", error.message.removeprefix(f"{file}: "))]
     if source is None:
         return None, [], []
-    problems = order_problems(find_problems(source))
+    problems = order_problems(find_problems(source, is_own=file == user_config_file(environ)))
     findings = [_describe(problem) for problem in problems]
     for ensure in (ensure_private, lambda source: ensure_own(source, user_config_file(environ))):
         try:

@@ -197,6 +197,19 @@ def test_check_of_one_file(home: Home, project: Path) -> None:
     assert home.run_mtr(["config", "check", "nowhere.yaml"], project).returncode == 125
 
 
+def test_aliases_of_the_users_own_file_may_do_anything(home: Home, project: Path) -> None:
+    """As they may in a run; the same words in a project's file are wrong."""
+    own = home.home / ".config/mtr/config.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("aliases: {logged: --log-file /tmp/x true, got: get out}\n")
+    for words in ([], [str(own)]):
+        done = home.run_mtr(["config", "check", *words], project)
+        assert (done.returncode, done.stdout) == (0, b""), done.stdout
+    (project / ".mtr" / "local.yaml").write_bytes(own.read_bytes())
+    done = home.run_mtr(["config", "check"], project)
+    assert (done.returncode, done.stdout.count(b"local.yaml:1:")) == (1, 2), done.stdout
+
+
 def test_warnings_alone_are_no_failure(home: Home, project: Path) -> None:
     """A check in CI stops at mistakes."""
     key = home.dir / "key"
