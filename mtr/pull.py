@@ -11,9 +11,10 @@ import os
 from typing import TYPE_CHECKING
 
 from mtr.errors import MtrError
+from mtr.process.signals import Interrupted
 from mtr.sync.download import bring, choose_destination, choose_download_dir, list_failures
 from mtr.sync.sources import DownloadFailed, split_place
-from mtr.voice import clear_line, render_bytes, show_error
+from mtr.voice import clear_line, describe_status, render_bytes, show_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +63,10 @@ class Pull:
             failures = list_failures(result)
         except MtrError as error:
             return self._settle(status, error)
+        except Interrupted:
+            # The command has ended by itself; the status alone would say that it was cut off.
+            self._voice.say(f"the command had ended with {describe_status(status)}; the rest: mtr get {self.render()}")
+            raise
         if result.files:
             self._voice.show_done(render_done(result, line.server_name))
         if not failures:

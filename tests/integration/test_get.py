@@ -271,6 +271,19 @@ def test_a_cut_download_goes_on_where_it_was(home: Home, project: Path, relay: R
     assert parts_of(folder) == []
 
 
+def test_an_interrupted_pull_says_how_the_command_had_ended(home: Home, project: Path, relay: Relay) -> None:
+    """130 alone would pass for the command's; what has come is kept, and what brings the rest is told."""
+    write_large(home.remote(project) / "big.bin")
+    relay.bytes_per_s = 3_000_000
+    process = home.popen_mtr(["--no-sync", "--pull", "big.bin", "sh", "-c", "exit 3"], project)
+    wait_until(lambda: any(p.stat().st_size > 2_000_000 for p in parts_of(project / "downloads")), "some of it")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == b"mtr: the command had ended with 3; the rest: mtr get big.bin\n"
+    assert len(parts_of(project / "downloads")) == 1
+
+
 def test_a_file_that_has_changed_starts_anew(home: Home, project: Path, relay: Relay) -> None:
     """What was kept of its old self goes."""
     remote = home.remote(project) / "big.bin"
