@@ -129,7 +129,7 @@ class Voice:
     def ask(self, question: str) -> bool:
         """Ask the person at the terminal; anything but yes is no."""
         write_line(f"mtr: {sanitize(question)} [y/N] ")
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return read_typed().strip().lower() in ("y", "yes")
 
     # -- what is drawn
 
@@ -200,6 +200,13 @@ class waiting:  # noqa: N801  read as a statement: with waiting("connecting to g
     def __exit__(self, _kind: type | None, _error: BaseException | None, _traceback: TracebackType | None) -> None:
         if self._text:
             self._end()
+
+
+def read_typed() -> str:
+    """Return the line that a person types, with its end; bytes that are no text of theirs come as surrogates."""
+    if sys.stdin.errors not in (None, "surrogateescape"):
+        sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    return sys.stdin.readline()
 
 
 def write_line(text: str) -> None:

@@ -23,6 +23,7 @@ from mtr.setup.answers import (
 )
 from mtr.setup.draft import make_draft, resolve_user
 from mtr.setup.trial import try_draft
+from mtr.voice import read_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +50,7 @@ def _read(question: str, default: str = "") -> str:
     """
     shown = f" [{reveal_controls(default)}]" if default else ""
     _write(f"{question}{shown}: ")
-    line = sys.stdin.readline()
+    line = read_typed()
     if not line.endswith("\n"):
         raise EOFError
     return line.strip() or default

@@ -156,8 +156,10 @@ class _staged:  # noqa: N801  read as a statement: with _staged(...)
             stage.mkdir()
             for name, data in self._files.items():
                 _write_new(stage / name, data, MODES[name])
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(self._base, ignore_errors=True)
+            if isinstance(error, OSError):
+                error.filename = str(self._root)  # what a write says of itself names no file, and the stage is gone
             raise
         return stage
 
