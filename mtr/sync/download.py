@@ -12,9 +12,11 @@ import errno
 import os
 import shlex
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mtr.ssh.sftp import SftpError, SftpLost, open_sftp
+from mtr.state import write_atomic
 from mtr.sync.part import RACY_S, build_mark, collect
 from mtr.sync.sftp_transfer import download
 from mtr.sync.sources import DownloadFailed, Failure, find_sources, show_place
@@ -33,6 +35,8 @@ _OF_ONE_NAME = frozenset((errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.
 """What this system says of one name, and not of the place."""
 
 MAX_LINES = 20
+
+_NOT_SYNCED = b"# What `mtr get` has brought is not synced back.\n*\n"
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -79,8 +83,12 @@ class Destination:
         is_new = not os.path.exists(self.path)
         os.makedirs(self.path, exist_ok=True)
         if is_new and self._keeps_out_of_sync:
-            with open(os.path.join(self.path, ".mtrignore"), "w", encoding="utf-8") as file:
-                file.write("# What `mtr get` has brought is not synced back.\n*\n")
+            try:
+                write_atomic(os.path.join(self.path, ".mtrignore"), _NOT_SYNCED, 0o666)
+            except BaseException:
+                with suppress(OSError):
+                    os.rmdir(self.path)  # Another time it must be new again, or all of it would be synced back.
+                raise
 
 
 def choose_destination(local: str, remotes: Sequence[str], *, start: str) -> Destination:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.test_security import serve_lies
+from tests.lab.disk import small_disk
 from tests.lab.processes import wait_until
 from tests.lab.relay import Relay
 
@@ -136,6 +137,20 @@ def test_a_place_that_takes_no_downloads_costs_no_run(home: Home, made: Path, ki
     assert (done.returncode, done.stdout) == (125, b"")
     assert b"downloads go into it" in done.stderr
     assert not (home.remote(made) / "ran").exists()
+
+
+def test_downloads_stay_out_of_the_sync_after_a_full_disk(home: Home) -> None:
+    """What could not be marked as such is made anew the next time."""
+    with small_disk(home.dir / "p" / "small", "256k") as disk:
+        (disk.path / ".git").mkdir()
+        home.configure(disk.path)
+        assert home.run_mtr(["--no-sync", "echo x >x.out"], disk.path).returncode == 0
+        filler = disk.fill()
+        done = home.run_mtr(["get", "x.out"], disk.path)
+        assert (done.returncode, b"No space left" in done.stderr) == (125, True), done.stderr
+        filler.unlink()
+        assert home.run_mtr(["get", "x.out"], disk.path).returncode == 0
+        assert b"*\n" in (disk.path / "downloads" / ".mtrignore").read_bytes()
 
 
 def test_what_is_not_there_is_told_with_its_place(home: Home, made: Path) -> None:
