@@ -103,7 +103,7 @@ def choose_destination(local: str, remotes: Sequence[str], *, start: str) -> Des
     is_directory = local.endswith("/") or os.path.isdir(path)
     is_directory = is_directory or len(remotes) > 1 or any(is_pattern(os.fsencode(remote)) for remote in remotes)
     if is_directory:
-        _ensure_usable(path, "more than one thing may come")
+        _ensure_usable(path)
     return Destination(path.rstrip("/") or "/", is_directory=is_directory)
 
 
@@ -123,19 +123,19 @@ def ensure_meant(remotes: Sequence[str], destination: Destination) -> None:
     )
 
 
-def _ensure_usable(path: str, why: str) -> None:
+def _ensure_usable(path: str) -> None:
     """Refuse a directory that is none, or takes nothing: after a command of hours that would be found too late.
 
     Raises:
-        DownloadFailed: with ``why`` it has to be one.
+        DownloadFailed: it is.
     """
     hint = f"ls -ld {shlex.quote(path)}"
     if not os.path.lexists(path):
         return
     if not os.path.isdir(path):
-        raise DownloadFailed(f"{path} is no directory, and {why}", hint=hint)
+        raise DownloadFailed(f"{path} is no directory, and downloads go into it", hint=hint)
     if not os.access(path, os.W_OK | os.X_OK):
-        raise DownloadFailed(f"{path} cannot be written by you, and {why}", hint=hint)
+        raise DownloadFailed(f"{path} cannot be written by you, and downloads go into it", hint=hint)
 
 
 def choose_download_dir(root: Path, name: str) -> Destination:
@@ -150,7 +150,7 @@ def choose_download_dir(root: Path, name: str) -> Destination:
     if not leads_out(name) and leads_out(os.path.relpath(os.path.realpath(path), os.path.realpath(root))):
         hint = "name another place: mtr get REMOTE --to LOCAL"
         raise DownloadFailed(f"downloads would leave the project: {path} is {os.path.realpath(path)}", hint=hint)
-    _ensure_usable(str(path), "downloads go into it")
+    _ensure_usable(str(path))
     return Destination(str(path), is_directory=True, keeps_out_of_sync=True)
 
 
@@ -183,7 +183,8 @@ def bring(
         raise
     except OSError as error:
         path = os.fsdecode(error.filename or destination.path)
-        hint = f"df -h {os.path.dirname(path) or '.'}; ls -ld {os.path.dirname(path) or '.'}"
+        folder = shlex.quote(path if os.path.isdir(path) else os.path.dirname(path) or ".")
+        hint = f"df -h {folder}; ls -ld {folder}"
         raise DownloadFailed(f"cannot write here: {error.strerror}: {path}", hint=hint) from error
     return result
 
