@@ -208,6 +208,11 @@ def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> G
         )
     if reason == "pre_cmd":
         ended = f"ended with status {detail}" if detail else "never came to its end"
+        if not command.pre_cmd:
+            return GateRefused(
+                f"{server_name}: what {command.python} runs when it is activated {ended}; the command did not start",
+                hint="see what is in etc/conda/activate.d of that environment there",
+            )
         return GateRefused(
             f"{server_name}: pre_cmd {ended}; the command did not start",
             detail=f"pre_cmd: {command.pre_cmd}",
