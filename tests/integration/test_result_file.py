@@ -153,6 +153,18 @@ def test_a_file_that_cannot_be_is_refused_before_anything_runs(home: Home, proje
     assert home.masters() == []
 
 
+def test_a_file_that_is_no_result_stays(home: Home, project: Path) -> None:
+    """`mtr --result train.py`, with FILE forgotten, costs no program; an empty file, as of mktemp, is taken."""
+    for words in (["touch", "ran"], [], ["--version"], ["--nosuch"]):
+        done = home.run_mtr(["--result", "a.txt", *words], project)
+        assert (done.returncode, done.stdout) == (2, b""), words
+        assert b"which is no result of a run" in done.stderr
+        assert (project / "a.txt").read_text() == "one\n"
+    assert home.masters() == []
+    (home.dir / "empty").touch()
+    assert home.run_mtr(["--result", str(home.dir / "empty"), "true"], project).returncode == 0
+
+
 def test_it_is_a_file_of_the_user_like_any_other(home: Home, project: Path, result: Path) -> None:
     """By the umask; a link in its place is replaced and not followed; -C does not move it."""
     precious = home.dir / "precious"
