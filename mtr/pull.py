@@ -78,7 +78,7 @@ class Pull:
         """Show why not everything was brought; return the command's own status, unless that is 0."""
         show_error(error)
         if status == 0:
-            self._voice.note(by="mtr", code=error.code, message=error.message, hint=error.hint)
+            self._voice.note(by="mtr", error=error)
         return status or error.exit_status
 
     def render(self) -> str:

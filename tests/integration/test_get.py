@@ -378,13 +378,14 @@ def test_a_pull_that_fails_is_told_beside_the_status(home: Home, made: Path) -> 
         (["--pull", "nosuch", "exit 3"], 3, b"nosuch: No such file"),
         (["--pull", "nosuch", "--pull", "out/a.pt", "true"], 125, b"nosuch: No such file"),
     ):
-        done = home.run_mtr(["--result", f"{home.dir}/told", *words], made)
+        done = home.run_mtr(["--result", "../result.json", *words], made)
         assert (done.returncode, done.stdout) == (status, b""), done.stderr
         assert said in done.stderr
         assert b"try: " in done.stderr
-        told = json.loads((home.dir / "told").read_text())
-        by, code = ("mtr", "download") if status == 125 else ("command", None)
-        assert (told["by"], told["code"], bool(told["message"])) == (by, code, code is not None)
+        told = json.loads((made.parent / "result.json").read_text())
+        is_mtrs = status == 125
+        assert (told["phase"], told["by"]) == (("pull", "mtr") if is_mtrs else ("done", "command")), told
+        assert (told["code"] is not None, told["message"] is not None) == (is_mtrs, is_mtrs), told
     assert list_files(made / "downloads") == {"a.pt"}
 
 
