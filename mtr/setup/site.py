@@ -191,7 +191,7 @@ def _link_each(site: Site, stage: Path, files: Mapping[str, bytes]) -> None:
         for name in ORDER:
             if name == IGNORE and name in files and site.ignore is not None:
                 mode = (site.folder / name).stat().st_mode & 0o777
-                write_atomic(str(site.folder / name), files[name], mode)
+                write_atomic(str(site.folder / name), files[name], mode, lasts=True)
             elif name in files and _link(stage / name, site.folder / name, files[name], MODES[name]) and name != IGNORE:
                 made.append(site.folder / name)
     except BaseException:
