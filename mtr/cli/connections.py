@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, is_interactive, take
 from mtr.cli.envelope import print_data, print_failure
+from mtr.cli.options import keep_server, take, take_json
 from mtr.cli.table import Cell, find_width, render_table, wants_colours
 from mtr.errors import render_error
 from mtr.voice import Voice
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @take("server", "directory")
 @click.argument("name", required=False)
 @click.pass_obj
-def up(invocation: Invocation, server: str | None, directory: str | None, name: str | None) -> int:
+def up(invocation: Invocation, name: str | None) -> int:
     """Open the connection to a server.
 
     NAME is the same as -s NAME. This is where a passphrase, a host key or a one-time code is asked for; every later
@@ -32,16 +32,13 @@ def up(invocation: Invocation, server: str | None, directory: str | None, name: 
     """
     from mtr.workflow import load_target, open_connection, refresh_ssh_config
 
-    target = load_target(
-        choose(directory, invocation, "directory"),
-        name or choose(server, invocation, "server"),
-        os.environ,
-        needs_project=False,
-    )
-    connection = open_connection(target.server, os.environ, Voice(), may_prompt=is_interactive())
+    keep_server(invocation, name)
+    voice = Voice()
+    target = load_target(invocation.directory, invocation.server, os.environ, needs_project=False)
+    connection = open_connection(target.server, os.environ, voice, may_prompt=voice.can_ask())
     connection.ensure_alive()
     refresh_ssh_config(target.project, os.environ)
-    Voice().say(f"{connection.label} is up")
+    voice.say(f"{connection.label} is up")
     return 0
 
 
@@ -50,9 +47,7 @@ def up(invocation: Invocation, server: str | None, directory: str | None, name: 
 @click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="Close every connection of yours, not just this server's.")
 @click.pass_obj
-def down(
-    invocation: Invocation, server: str | None, directory: str | None, name: str | None, *, everything: bool
-) -> int:
+def down(invocation: Invocation, name: str | None, *, everything: bool) -> int:
     """Close the connection to a server; commands that run over it are left to end.
 
     NAME is the same as -s NAME. Servers of the same address, user and options share a connection.
@@ -60,14 +55,10 @@ def down(
     from mtr.ssh.inventory import close_masters
     from mtr.workflow import load_target
 
+    keep_server(invocation, name)
     chosen = None
     if not everything:
-        chosen = load_target(
-            choose(directory, invocation, "directory"),
-            name or choose(server, invocation, "server"),
-            os.environ,
-            needs_project=False,
-        ).server
+        chosen = load_target(invocation.directory, invocation.server, os.environ, needs_project=False).server
     closed = close_masters(chosen, os.environ)
     for record in closed:
         Voice().say(f"closed {chosen.name if chosen else record.server_name} ({record.address})")
@@ -78,9 +69,9 @@ def down(
 
 @click.command()
 @take("directory")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@take_json
 @click.pass_obj
-def servers(invocation: Invocation, directory: str | None, as_json: bool) -> int:
+def servers(invocation: Invocation, *, as_json: bool) -> int:
     """List the servers of the configuration, and every open connection.
 
     The one marked * is where runs go. A connection is up from its first run, or `mtr up`, until `mtr down` or four
@@ -88,7 +79,7 @@ def servers(invocation: Invocation, directory: str | None, as_json: bool) -> int
     """
     from mtr.status import load_statuses
 
-    found = load_statuses(choose(directory, invocation, "directory"), os.environ)
+    found = load_statuses(invocation.directory, os.environ)
     if as_json:
         _print_json(found)
     elif found.rows:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, is_interactive, take
 from mtr.cli.envelope import print_data
+from mtr.cli.options import keep_server, take, take_json
 from mtr.errors import UsageError, reveal_controls
 from mtr.voice import Voice
 
@@ -31,45 +31,36 @@ _WIDTH = 12
 @take("server", "directory")
 @click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="Try every server of the configuration, side by side.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@take_json
 @click.pass_obj
-def doctor(
-    invocation: Invocation,
-    server: str | None,
-    directory: str | None,
-    name: str | None,
-    *,
-    everything: bool,
-    as_json: bool,
-) -> int:
+def doctor(invocation: Invocation, name: str | None, *, everything: bool, as_json: bool) -> int:
     """Try all that mtr needs, here and on the server, and say what is missing.
 
     Every check is the real thing: programs are run, a connection is opened as for a run, commands run over it. Below
     each fault stands the command that mends it. NAME is the same as -s NAME; a project is not needed.
 
     \b
-    Examples:
-      mtr doctor                 this machine, and the server that a run would take
+      mtr doctor                 this machine, and the server that runs go to
       mtr doctor dev@10.0.0.7    any server, without configuration
       mtr doctor --all --json    every server of the configuration, for a script
 
     Nothing is changed, here or there. The connection stays open as after `mtr up`, and as there the key of a new
-    host is stored and shown. A login may ask on a terminal, but never with --all. The status is 1 when something
+    host is stored and shown. A login may ask on a terminal, but never with --all. Exits with 1 if something
     fails; warnings leave 0.
-    """  # noqa: D301  click keeps the lines of a paragraph that begins so
+    """  # noqa: D301  click wants the character itself
     from mtr.doctor.examine import examine
 
-    requested = name or choose(server, invocation, "server")
-    if everything and requested:
+    keep_server(invocation, name)
+    if everything and invocation.server:
         raise UsageError("--all takes no server beside it", hint="mtr doctor --all")
-    waiting = _Waiting()
+    waiting, voice = _Waiting(), Voice()
     checks = examine(
-        choose(directory, invocation, "directory"),
-        requested,
+        invocation.directory,
+        invocation.server,
         os.environ,
-        Voice(),
+        voice,
         everything=everything,
-        may_prompt=is_interactive() and not as_json,
+        may_prompt=voice.can_ask() and not as_json,
         waits=waiting.show,
     )
     with closing(checks):
