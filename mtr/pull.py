@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mtr.errors import EXIT_FAILURE, MtrError
 from mtr.sync.download import bring, choose_destination, choose_download_dir, list_failures
 from mtr.sync.sources import split_place
-from mtr.voice import clear_line, render_bytes, show_error
+from mtr.voice import clear_line, render_bytes, render_count, show_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,6 +146,6 @@ def resolve_destination(
 
 def render_done(result: Downloaded, server_name: str) -> str:
     """Return e.g. ``got 3 files (12 kB) from gpu-01: /home/me/project/downloads``."""
-    files = "1 file" if result.files == 1 else f"{result.files:,} files"
     same = f", {result.same:,} here already" if result.same else ""
+    files = render_count(result.files, "file")
     return f"got {files} ({render_bytes(result.size_bytes)}) from {server_name}{same}: {result.target}"

@@ -79,7 +79,7 @@ def run(invocation: Invocation, environ: Mapping[str, str], *, route: Route | No
         from mtr.workflow import dry_run
 
         return dry_run(invocation, environ, tty=wants_tty(invocation))
-    voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
+    voice = Voice(quiet=invocation.quiet)
     tty = wants_tty(invocation)
     pull = None
     if invocation.pull or invocation.get:

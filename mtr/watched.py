@@ -31,13 +31,13 @@ def run_watched(invocation: Invocation, act: Callable[[Invocation], int]) -> int
     Raises:
         UsageError: the log or FILE cannot be written; nothing was done.
     """
-    account = begin(invocation.result) if invocation.result is not None else None
+    result_file = begin(invocation.result) if invocation.result is not None else None
     try:
         log = _open_log(invocation)
     except BaseException as error:
-        fail(account, error)
+        fail(result_file, error)
         raise
-    Voice.verbosity, Voice.log, Voice.account = invocation.verbose, log, account
+    Voice.verbosity, Voice.log, Voice.result_file = invocation.verbose, log, result_file
     if invocation.verbose > 1 or log is not None:
         _listen()
     try:
@@ -47,15 +47,15 @@ def run_watched(invocation: Invocation, act: Callable[[Invocation], int]) -> int
         sys.stdout.flush()
     except BaseException as error:
         _log_failure(error)
-        fail(account, error)
+        fail(result_file, error)
         raise
     else:
         _log("info", f"mtr ended with {status}")
-        if account is not None:
-            finish(account, status)
+        if result_file is not None:
+            finish(result_file, status)
         return status
     finally:
-        Voice.verbosity, Voice.log, Voice.account, spawn.listener = 0, None, None, None
+        Voice.verbosity, Voice.log, Voice.result_file, spawn.listener = 0, None, None, None
         if log is not None:
             log.close()
 
@@ -74,20 +74,20 @@ def begin(path: str) -> ResultFile:
     return ResultFile(path)
 
 
-def finish(account: ResultFile, status: int) -> None:
+def finish(result_file: ResultFile, status: int) -> None:
     """Write FILE; a run that has been done is not failed for it."""
     try:
-        account.finish(status)
+        result_file.finish(status)
     except OSError as error:
         Voice().say(f"--result: cannot write {error.filename}: {error.strerror}")
 
 
-def fail(account: ResultFile | None, error: BaseException) -> None:
+def fail(result_file: ResultFile | None, error: BaseException) -> None:
     """Write FILE, if one was asked for, after a failure, which counts more than that it cannot be written."""
-    if account is None:
+    if result_file is None:
         return
     try:
-        account.fail(error)
+        result_file.fail(error)
     except OSError as other:
         Voice().say(f"--result: cannot write {other.filename}: {other.strerror}")
 

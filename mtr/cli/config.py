@@ -12,7 +12,7 @@ import click
 from mtr.cli.envelope import print_data
 from mtr.cli.options import keep_server, take, take_json
 from mtr.errors import UsageError, reveal_controls
-from mtr.voice import Voice
+from mtr.voice import Voice, render_count
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
@@ -105,8 +105,8 @@ def check(invocation: Invocation, file: str | None, *, as_json: bool) -> int:
         return 1 if wrong else 0
     for finding in findings:
         click.echo(str(finding))
-    doubts = len(findings) - wrong
-    Voice().say(f"{_count(wrong, 'problem')}, {_count(doubts, 'warning')}" if findings else "nothing is wrong")
+    counts = f"{render_count(wrong, 'problem')}, {render_count(len(findings) - wrong, 'warning')}"
+    Voice().say(counts if findings else "nothing is wrong")
     return 1 if wrong else 0
 
 
@@ -114,10 +114,6 @@ def _refuse_server(invocation: Invocation) -> None:
     """Refuse ``-s`` where it means nothing."""
     if invocation.server is not None:
         raise UsageError("-s chooses what `mtr config show` shows; nothing else of it", hint="mtr config --help")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 @config.command()

@@ -11,9 +11,9 @@ import click
 
 from mtr.cli.envelope import print_data, print_failure
 from mtr.cli.options import keep_server, take, take_json
-from mtr.cli.table import Cell, find_width, render_table, wants_colours
+from mtr.cli.table import Cell, find_width, render_table
 from mtr.errors import render_error
-from mtr.voice import Voice
+from mtr.voice import Voice, render_count, render_span, wants_colour
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
@@ -84,8 +84,8 @@ def servers(invocation: Invocation, *, as_json: bool) -> int:
         _print_json(found)
     elif found.rows:
         table = [_HEAD, *(_build_row(row, time.time()) for row in found.rows)]
-        width, colours = find_width(), wants_colours(os.environ)
-        click.echo(render_table(table, yields=(4, 2), width=width, colours=colours), nl=False, color=colours)
+        width, has_colour = find_width(), wants_colour(1)
+        click.echo(render_table(table, yields=(4, 2), width=width, has_colour=has_colour), nl=False, color=has_colour)
     elif found.error is None:
         Voice().say("no server is configured: mtr init; without that, any destination works: mtr -s user@host CMD")
     if found.error is None:
@@ -119,13 +119,5 @@ def _build_row(row: ServerStatus, now_s: float) -> list[Cell]:
 def _render_state(row: ServerStatus, now_s: float) -> str:
     if row.opened_s is None:
         return row.state
-    text = f"{row.state} {render_duration(now_s - row.opened_s)}"
-    return f"{text}, {row.sessions} session{'' if row.sessions == 1 else 's'}" if row.sessions else text
-
-
-def render_duration(seconds: float) -> str:
-    """Return e.g. ``12 s``, ``5 min``, ``3 h`` or ``2 d``."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"
+    text = f"{row.state} {render_span(now_s - row.opened_s)}"
+    return f"{text}, {render_count(row.sessions, 'session')}" if row.sessions else text

@@ -15,7 +15,8 @@ import click
 from mtr.cli.envelope import print_data
 from mtr.cli.options import keep_server, take, take_json
 from mtr.errors import UsageError, reveal_controls
-from mtr.voice import Voice
+from mtr.progress import ERASE_LINE, can_erase
+from mtr.voice import Voice, render_count, wants_colour
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,7 +93,7 @@ def _print_list(checks: Iterable[Check], waiting: _Waiting) -> Counter[str]:
             _print_skipped(skipped)
             skipped = []
         if check.title != title:
-            click.echo(("\n" if title else "") + click.style(reveal_controls(check.title), bold=_has_colours()))
+            click.echo(("\n" if title else "") + click.style(reveal_controls(check.title), bold=wants_colour(1)))
             title = check.title
         if check.state == "skip":
             skipped.append(check)
@@ -111,7 +112,7 @@ def _print_skipped(checks: list[Check]) -> None:
 
 def _print_check(state: str, id: str, found: str, remedy: str) -> None:  # noqa: A002
     """Print the mark, the name, what was found, further words below it, and the remedy last."""
-    mark = click.style(f"{state:<4}", fg=_COLOURS[state]) if _has_colours() else f"{state:<4}"
+    mark = click.style(f"{state:<4}", fg=_COLOURS[state]) if wants_colour(1) else f"{state:<4}"
     first, *more = [reveal_controls(line) for line in found.splitlines()] or [""]
     indent = " " * (_WIDTH + 9)
     start = f"{id:<{_WIDTH}} {first}" if id else first
@@ -142,18 +143,13 @@ def _wrap(text: str, indent: int, *, first: int) -> list[str]:
 
 def _render_summary(counts: Counter[str], failed: list[Check]) -> str:
     """Return how it went in one line, with what failed by name: it may have scrolled away."""
-    warnings = f"{counts['warn']} warning{'' if counts['warn'] == 1 else 's'}"
+    warnings = render_count(counts["warn"], "warning")
     rest = f", {counts['skip']} not tried" if counts["skip"] else ""
     if failed:
         tried = counts.total() - counts["skip"]
         names = ", ".join(f"{check.id} ({check.place})" for check in failed)
         return reveal_controls(f"{len(failed)} of {tried} checks failed: {names}; {warnings}{rest}")
     return f"nothing failed: {counts['ok']} ok, {warnings}{rest}"
-
-
-def _has_colours() -> bool:
-    """Tell whether colours may be used: a terminal that knows them, and nobody who has said no (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 class _Waiting:
@@ -164,19 +160,19 @@ class _Waiting:
 
     def __init__(self) -> None:
         self._shown = ""
-        self._is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self._is_terminal = sys.stdout.isatty() and can_erase()
 
     def show(self, place: str, id: str) -> None:  # noqa: A002
         """Show that ``id`` is being looked at."""
         text = f"  ...   {id} ({reveal_controls(place)})"
         if self._is_terminal and id and text != self._shown:
-            sys.stdout.write(f"\r\x1b[K{text}\r")
+            sys.stdout.write(f"{ERASE_LINE}{text}\r")
             sys.stdout.flush()
             self._shown = text
 
     def clear(self) -> None:
         """Take away what is shown."""
         if self._shown:
-            sys.stdout.write("\r\x1b[K")
+            sys.stdout.write(ERASE_LINE)
             sys.stdout.flush()
             self._shown = ""

@@ -29,7 +29,7 @@ def undo(invocation: Invocation, *, as_json: bool) -> int:
     """
     from mtr.run import open_line
     from mtr.sync.undo import undo as undo_push
-    from mtr.voice import Voice
+    from mtr.voice import Voice, render_count
 
     voice = Voice(quiet=invocation.quiet)
     route, line = open_line(invocation, os.environ, voice, may_prompt=voice.can_ask())
@@ -39,7 +39,6 @@ def undo(invocation: Invocation, *, as_json: bool) -> int:
         return 0
     for path in paths:
         click.echo(reveal_controls(path))
-    files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
-    taken = f"{files} brought back on {line.server_name}, taken by the sync of {when}"
+    taken = f"{render_count(len(paths), 'file')} brought back on {line.server_name}, taken by the sync of {when}"
     voice.say(taken if paths else "nothing to bring back")
     return 0

@@ -12,6 +12,7 @@ from mtr.config.select import select_server
 from mtr.config.trust import is_trusted
 from mtr.doctor.check import Finding, Skipped, ok, warn
 from mtr.errors import ProjectError
+from mtr.voice import render_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,9 +47,8 @@ class Settings:
         self.config = load_config(self.project, self._environ)
         if not self.config.files:
             return ok("none; any destination works: mtr -s user@host CMD")
-        count = len(self.config.servers)
         files = ", ".join(map(str, self.config.files))
-        return ok(f"{files}: {count} server{'' if count == 1 else 's'}")
+        return ok(f"{files}: {render_count(len(self.config.servers), 'server')}")
 
     def _check_trust(self) -> Finding:
         claim = self.config.claim if self.config else None

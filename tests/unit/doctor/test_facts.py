@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mtr.doctor.check import Finding, Skipped
 from mtr.doctor.facts import ServerFacts, parse_facts
-from mtr.doctor.told import Told, render_span
+from mtr.doctor.told import Told
 
 DEBIAN = """\
 Welcome to the cluster
@@ -186,8 +186,3 @@ def test_an_installer_that_is_not_known() -> None:
     """Then the program is named, and no command made up."""
     assert tell("rsync").remedy == "install rsync there"
     assert tell("rsync", installer="dnf").remedy == "mtr -s lab --no-sync 'sudo dnf install -y rsync'"
-
-
-def test_spans_as_people_say_them() -> None:
-    """One unit is enough."""
-    assert [render_span(s) for s in (2.5, 119, 120, 7200, 200_000)] == ["2.5 s", "119.0 s", "2 min", "2 h", "2 d"]
