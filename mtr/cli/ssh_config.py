@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +41,7 @@ def ssh_config(invocation: Invocation, *, write: bool, install: bool, uninstall:
 
     if write + install + uninstall > 1:
         raise UsageError("--write, --install and --uninstall exclude each other", hint="mtr ssh-config --help")
-    project = find_project(Path(invocation.directory or "."), os.environ)
+    project = find_project(invocation.directory, os.environ)
     if uninstall:
         return _uninstall(Voice())
     if write or install:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +41,7 @@ def trust(invocation: Invocation, *, show: bool, yes: bool, as_json: bool, revok
         raise UsageError("--show and --revoke exclude each other", hint="mtr trust --help")
     if as_json and not show:
         raise UsageError("--json is for --show", hint="mtr trust --show --json")
-    project = find_project(Path(invocation.directory or "."), os.environ)
+    project = find_project(invocation.directory, os.environ)
     if revoke:
         return _revoke(str(project.config_dir.parent if project.config_dir else project.root))
     claim = load_config(project, os.environ).claim

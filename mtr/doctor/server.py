@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mtr.doctor.capacity import TRIES, count_sessions
-from mtr.doctor.check import FAIL, Finding, Skipped, fail, ok, warn
+from mtr.doctor.check import FAIL, Finding, Skipped, fail, fail_with, ok, warn
 from mtr.doctor.facts import ServerFacts, parse_facts
 from mtr.doctor.keys import check_key_files
 from mtr.doctor.remedies import render_sshd_line, render_there
@@ -182,7 +182,7 @@ class Examination:
         except (ConnectionRefused, ConnectionTimeout):
             raise
         except MtrError as error:
-            self._login = fail("\n".join(filter(None, (error.message, error.detail.strip("\n")))), error.hint)
+            self._login = fail_with(error)
             return ok("answers")
         took_s = time.monotonic() - started_s
         self._connection = connection
@@ -360,7 +360,7 @@ class Examination:
         place: str = "~",
     ) -> tuple[int, bytes]:
         """Return the status and the stdout of a run in ``place``; where the gate refuses, its reason is raised."""
-        from mtr.run import build_refusal
+        from mtr.ssh.diagnosis import build_refusal
 
         shell = self.server.shell
         command = Command(

@@ -140,9 +140,9 @@ def test_a_project_that_has_been_synced(home: Home, project: Path) -> None:
 
 def test_why_this_server(home: Home, project: Path) -> None:
     """The option, the variable, `default` with its place, or the first."""
-    expect(diagnose(home, project), HERE, "server", "ok", "lab: the first of the configuration", "")
+    expect(diagnose(home, project), HERE, "server", "ok", "lab: it is the first one under `servers`", "")
     expect(diagnose(home, project, MTR_SERVER="lab"), HERE, "server", "ok", "lab: MTR_SERVER names it", "")
-    expect(diagnose(home, project, "lab"), HERE, "server", "ok", "lab: asked for", "")
+    expect(diagnose(home, project, "lab"), HERE, "server", "ok", "lab: you have named it", "")
     config = project / ".mtr" / "config.yaml"
     config.write_text(f"default: lab\n{config.read_text()[1:].replace('servers', 'servers', 1).strip()[:-1]}")
     expect(diagnose(home, project), HERE, "server", "ok", "config.yaml:1:10", "")
