@@ -15,8 +15,9 @@ from mtr.process.signals import Expired
 from mtr.route import Route, load_route
 from mtr.ssh.gate import Command, new_run_id
 from mtr.ssh.line import Line
-from mtr.sync.delivery import Delivery, Push, TreeMoved, TreeRefused
+from mtr.sync.delivery import Delivery
 from mtr.sync.manifest import find_manifest
+from mtr.sync.plan import Push, TreeMoved, TreeRefused
 from mtr.sync.result import SyncResult
 from mtr.voice import Voice, clear_line, render_bytes, render_duration
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mtr.config.trust import Claim
     from mtr.route import Route
     from mtr.ssh.base import BaseConnection
-    from mtr.sync.delivery import Project as SyncedProject
+    from mtr.sync.plan import Project as SyncedProject
     from mtr.voice import Voice
 
 POSIX_SHELLS = frozenset(("auto", "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox"))
@@ -212,7 +212,7 @@ def _build_project(target: Target, machine_id: str) -> SyncedProject:
     """Return what is delivered where."""
     import hashlib
 
-    from mtr.sync.delivery import Project as SyncedProject
+    from mtr.sync.plan import Project as SyncedProject
 
     server = target.server
     client = hashlib.sha256(f"{machine_id}\n".encode() + os.fsencode(target.project.root)).hexdigest()[:12]

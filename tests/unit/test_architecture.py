@@ -99,7 +99,7 @@ def test_every_module_says_what_it_owns() -> None:
 
 
 def test_modules_stay_of_one_idea() -> None:
-    """No module grows past 400 lines, and no drawer of helpers exists."""
+    """No module grows much past 400 lines, and no drawer of helpers exists."""
     for path in MODULES:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 450, path
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 420, path
         assert path.stem not in {"utils", "util", "common", "helpers", "misc", "manager"}, path
