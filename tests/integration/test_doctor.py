@@ -512,6 +512,18 @@ def test_a_pre_cmd_that_fails(home: Home, project: Path) -> None:
     expect(diagnose(home, project), "lab", "pre_cmd", "fail", "pre_cmd ended with status", "log in with ssh")
 
 
+def test_a_python_environment(home: Home, project: Path) -> None:
+    """One that is not there fails every run: told with what was looked for; one that is there is entered."""
+    home.configure(project, python="conda:nowhere")
+    expect(diagnose(home, project), "lab", "python", "fail", "there is no conda:nowhere there", "mtr config show lab")
+    venv = home.server.home_of("bash") / "env"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to("/usr/bin/env")
+    (venv / "pyvenv.cfg").touch()
+    home.configure(project, python="venv:~/env")
+    expect(diagnose(home, project), "lab", "python", "ok", "venv:~/env is there", "")
+
+
 # -- this machine
 
 
