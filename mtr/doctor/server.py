@@ -15,7 +15,7 @@ from mtr.doctor.check import FAIL, Finding, Skipped, fail, fail_with, ok, warn
 from mtr.doctor.facts import ServerFacts, parse_facts
 from mtr.doctor.keys import check_key_files
 from mtr.doctor.remedies import render_sshd_line, render_there
-from mtr.doctor.told import Told
+from mtr.doctor.verdicts import Verdicts
 from mtr.errors import EXIT_FAILURE, ConnectionRefused, ConnectionTimeout, MtrError
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
@@ -91,8 +91,8 @@ class Examination:
         ward.make("output", self._check_output, needs="session")
         ward.make("system", self._ask, needs="session")
         ssh = self._render_ssh().removesuffix(" true")
-        told = Told(self.server.name, self._remote_dir, self._facts, *self._asked_s, ssh=ssh)
-        for name, look in told.list_checks():
+        verdicts = Verdicts(self.server.name, self._remote_dir, self._facts, *self._asked_s, ssh=ssh)
+        for name, look in verdicts.list_checks():
             ward.make(name, look, needs="system")
         ward.make("sessions", self._check_sessions, needs="session", limit_s=25.0)
         ward.make("run", self._check_run, needs="session", limit_s=25.0)
@@ -253,7 +253,7 @@ class Examination:
 
     def _begin_new_login(self, connection: BaseConnection) -> None:
         """Log in once more, beside the connection: what a run has to do when that has gone."""
-        from mtr.ssh.anew import log_in_anew
+        from mtr.ssh.new_login import log_in_anew
         from mtr.ssh.options import has_password
 
         if not connection.facts.ssh or has_password(self.server):

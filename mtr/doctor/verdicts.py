@@ -31,7 +31,7 @@ _SPARED = (*_FOR_STREAMS, "base64", "stat")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Verdicts:
     """The facts of the server ``name``; they were asked for at ``asked_s`` and had come at ``came_s`` of this clock."""
 
     name: str
