@@ -36,10 +36,14 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     lines += [shlex.join(argv) for argv in connection.build_opening_argvs()]
     if invocation.sync:
         lines += _describe_sync(route, connection, environ)
+    call = connection.build_call(command)
+    if not invocation.verbose:
+        # The gate's script is some kilobytes, the same with every run.
+        call.remote_command = f"exec /bin/sh -c … mtr-{call.run_id} … (-v prints it)"
     if connection.facts.ssh:
-        lines.append(shlex.join(connection.build_foreground_argv(connection.build_call(command), tty=tty)))
+        lines.append(shlex.join(connection.build_foreground_argv(call, tty=tty)))
     else:
-        lines.append(f"# by paramiko to {connection.label}: {connection.build_call(command).remote_command}")
+        lines.append(f"# by paramiko to {connection.label}: {call.remote_command}")
     place = f"{target.remote_dir}/{target.subdir}".rstrip("/")
     lines.append(f"# on {target.server.name}, in {place}: {_render_words(command)}")
     lines += [f"# with {name}=***" for name in command.env]

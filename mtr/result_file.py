@@ -80,7 +80,7 @@ class ResultFile:
 
     def finish(self, status: int) -> None:
         """Write that the run came to its end with ``status``, of the command where the run has noted that."""
-        self.enter("done")
+        self.enter("pull" if self._facts.get("code") else "done")
         by = self._facts.get("by", "mtr")
         self._write(status, by=by, signal_name=_name_signal(status) if by == "command" else None)
 
@@ -100,6 +100,10 @@ class ResultFile:
         else:
             self._write(EXIT_FAILURE, by="mtr", error=MtrError(str(error) or type(error).__name__))
 
+    def _tell_of(self, error: MtrError | None, name: str) -> object:
+        """Return what is known of a failure: of ``error``, or of one that came after the command had ended."""
+        return (getattr(error, name) or None) if error else self._facts.get(name)
+
     def _write(self, status: int, *, by: object, signal_name: str | None = None, error: MtrError | None = None) -> None:
         told = {
             "mtr": __version__,
@@ -107,9 +111,7 @@ class ResultFile:
             "by": by,
             "exit": status,
             "signal": signal_name,
-            "code": error.code if error else None,
-            "message": error.message if error else None,
-            "hint": (error.hint or None) if error else None,
+            **{name: self._tell_of(error, name) for name in ("code", "message", "hint")},
             **{name: self._facts.get(name) for name in ("server", "run", "remote_dir", "files", "bytes", "deleted")},
             "ms": _to_ms(time.monotonic() - self._started_s),
             "phases": {phase: _to_ms(spent_s) for phase, spent_s in self._spent_s.items()},

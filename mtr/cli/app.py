@@ -52,7 +52,7 @@ _EXAMPLES = """\
   mtr python train.py --lr 0.1       sync, then run there as if typed there
   mtr 'make && ./bench | tee log'    one word is text for the server's shell
   mtr --pull 'out/*.png' ./plot      and bring back what it has made
-  mtr -s dev@10.0.0.7 nvidia-smi     any server, without configuration
+  mtr -s dev@gpu-01 --no-sync bash   any server, without configuration
 """
 
 

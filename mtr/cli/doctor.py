@@ -101,6 +101,7 @@ def _print_list(checks: Iterable[Check], waiting: _Waiting) -> Counter[str]:
             _print_check(check.state, check.id, check.found, check.remedy)
     if skipped:
         _print_skipped(skipped)
+    waiting.clear()
     click.echo(f"\n{_render_summary(counts, failed)}")
     return counts
 

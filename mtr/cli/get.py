@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 @click.option("--to", "to", metavar="LOCAL", help="Where to put it; every other word is a REMOTE then.")
 @click.option("--force", is_flag=True, help="Replace local files that are newer, too.")
 @take_json
-@click.argument("words", metavar="REMOTE... [LOCAL]", nargs=-1, required=True)
+@click.argument("remotes", metavar="REMOTE... [LOCAL]", nargs=-1, required=True)
 @click.pass_obj
-def get(invocation: Invocation, words: tuple[str, ...], to: str | None, *, force: bool, as_json: bool) -> int:
+def get(invocation: Invocation, remotes: tuple[str, ...], to: str | None, *, force: bool, as_json: bool) -> int:
     """Bring files and directories from the server.
 
     \b
@@ -44,16 +44,18 @@ def get(invocation: Invocation, words: tuple[str, ...], to: str | None, *, force
     Exits with 1 if something did not come, and names it; with 125 if nothing did.
     """  # noqa: D301  click wants the character itself
     from mtr.pull import Pull, render_done, resolve_destination
-    from mtr.sync.download import ensure_some, list_failures
+    from mtr.sync.download import ensure_meant, ensure_some, list_failures
     from mtr.voice import Voice
     from mtr.workflow import load_target, open_connection
 
     voice, directory = Voice(quiet=invocation.quiet), invocation.directory
-    remotes, local = split_words(words, to, directory or os.curdir)
+    names, local = split_words(remotes, to, directory or os.curdir)
     target = load_target(directory, invocation.server, os.environ, needs_project=False)
-    destination = resolve_destination(target, remotes, local, os.environ, voice, directory=directory)
+    destination = resolve_destination(target, names, local, os.environ, voice, directory=directory)
+    if not force:
+        ensure_meant(names, destination)
     connection = open_connection(target.server, os.environ, voice, may_prompt=voice.can_ask())
-    result = Pull(target, remotes, destination, voice).bring(connection, force=force)
+    result = Pull(target, names, destination, voice).bring(connection, force=force)
     ensure_some(connection, result)
     if as_json:
         print_data("get", build_data(result))

@@ -35,6 +35,7 @@ _STOPPED = 1
 @click.option("--key-filename", metavar="FILE", help="The private key to log in with; else what ssh finds.")
 @click.option("--password-command", metavar="CMD", help="A command here that prints the password.")
 @click.option("--password-env", metavar="NAME", help="The variable here that holds the password.")
+@click.option("--python", metavar="ENV", help="The Python environment there: conda:NAME or venv:PATH.")
 @click.option("--pre-cmd", metavar="CODE", help="Shell code that runs there before each command.")
 @click.option("--yes", is_flag=True, help="Ask nothing: take what is given, and the defaults.")
 @click.option("--no-test", is_flag=True, help="Write without trying the server.")

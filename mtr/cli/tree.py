@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMAT = "verbs 1"
 
-_KINDS = {("get", "words"): "remote", ("why", "paths"): "files", ("config", "file"): "files"}
+_KINDS = {("get", "remotes"): "remote", ("why", "paths"): "files", ("config", "file"): "files"}
 """What an argument of a verb is, by verb and name; one called ``name`` is a server."""
 
 

@@ -33,12 +33,16 @@ if TYPE_CHECKING:
     from mtr.ssh.known_hosts import KnownKey
 
 
-def build_connect_error(endpoint: Endpoint, log: str, status: int) -> ConnectError:
-    """Return the error for a master that did not open, from its log and its exit status."""
+def build_connect_error(endpoint: Endpoint, log: str, status: int, *, asked: bool = True) -> ConnectError:
+    """Return the error for a master that did not open, from its log and its exit status.
+
+    ``asked`` says that whatever the server wanted could be answered: by a person, or with a password.
+    """
     words = drop_noise(log)
     for pattern, build in _CAUSES:
         if re.search(pattern, log):
-            return build(endpoint, words)
+            is_unasked = build is _denied and not asked and re.search(_WOULD_ASK, log)
+            return _unasked(endpoint, words) if is_unasked else build(endpoint, words)
     words = words or f"ssh ended with status {status} and said nothing"
     return ConnectError(f"cannot connect to {endpoint.label}", detail=words, hint=_try_ssh(endpoint))
 
@@ -83,6 +87,17 @@ def _unknown_host(endpoint: Endpoint, words: str) -> ConnectError:
 def _denied(endpoint: Endpoint, words: str) -> ConnectError:
     hint = f"check user and key; where it must ask: mtr up -s {endpoint.server_name}; to see more: {_try_ssh(endpoint)}"
     return AuthenticationFailed(f"{_name_refuser(endpoint, words)} accepts no login", detail=words, hint=hint)
+
+
+_WOULD_ASK = r"Permission denied \([^)]*(?:password|keyboard-interactive)"
+"""How ssh names what a server would still take (sshconnect2.c)."""
+
+
+def _unasked(endpoint: Endpoint, words: str) -> ConnectError:
+    message = (
+        f"{_name_refuser(endpoint, words)} takes no key of yours; it wants a password or a code, and nobody is asked"
+    )
+    return AuthenticationFailed(message, detail=words, hint=f"mtr up {endpoint.server_name}")
 
 
 def _name_refuser(endpoint: Endpoint, words: str) -> str:
@@ -196,6 +211,10 @@ def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> G
         )
     if reason == "python":
         hint = f"mtr config show {server_name}, and set `python` to one that is there"
+        if command.python.startswith("venv:"):
+            # With this very environment in the configuration, mtr cannot make it.
+            make = f"cd {command.remote_dir} && python3 -m venv {command.python[5:]}"
+            hint = f"log in with ssh, and make it: {make}"
         message = f"{server_name}: there is no {command.python} there; the command did not start"
         return GateRefused(message, detail=detail, hint=hint)
     if reason == "shell":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from typing import TYPE_CHECKING
 
@@ -96,6 +97,22 @@ def choose_destination(local: str, remotes: Sequence[str], *, start: str) -> Des
     if is_directory and os.path.lexists(path) and not os.path.isdir(path):
         raise DownloadFailed(f"{path} is no directory, and more than one thing may come", hint=f"ls -ld {path}")
     return Destination(path.rstrip("/") or "/", is_directory=is_directory)
+
+
+def ensure_meant(remotes: Sequence[str], destination: Destination) -> None:
+    """Refuse to put one file into the place of another: of two names, the second may have been meant as one more.
+
+    Raises:
+        DownloadFailed: the destination is a file of another name than the one remote.
+    """
+    name, path = os.path.basename(remotes[0].rstrip("/")), destination.path
+    if destination.is_directory or not os.path.lexists(path) or os.path.basename(path) == name:
+        return
+    words = shlex.join([*remotes, os.path.relpath(path)])
+    raise DownloadFailed(
+        f"{path} is there, and would be replaced by {remotes[0]}",
+        hint=f"to replace it: mtr get --force {words}; to bring both: mtr get --to . {words}",
+    )
 
 
 def choose_download_dir(root: Path, name: str) -> Destination:

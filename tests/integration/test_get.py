@@ -294,6 +294,19 @@ def test_two_downloads_of_one_file_at_once(home: Home, project: Path, relay: Rel
     assert parts_of(project / "downloads") == []
 
 
+def test_one_file_does_not_take_the_place_of_another(home: Home, made: Path) -> None:
+    """Two names may have been meant as two files: one of the project's is replaced only where that is said."""
+    home.run_mtr(["true"], made)
+    (made / "b.txt").write_text("mine\n")
+    done = home.run_mtr(["get", "a.txt", "b.txt"], made)
+    assert done.returncode == 125
+    assert b"mtr get --force a.txt b.txt" in done.stderr
+    assert (made / "b.txt").read_text() == "mine\n"
+    assert home.run_mtr(["get", "--force", "a.txt", "b.txt"], made).returncode == 0
+    assert (made / "b.txt").read_text() == (made / "a.txt").read_text()
+    assert home.run_mtr(["get", "a.txt", "new.txt"], made).returncode == 0
+
+
 # -- after a run
 
 
@@ -309,16 +322,20 @@ def test_a_run_brings_its_results_whatever_its_status(home: Home, made: Path) ->
 
 
 def test_a_pull_that_fails_is_told_beside_the_status(home: Home, made: Path) -> None:
-    """A pattern without a match is said and no failure; a path that is missing is 125, but not over the command's."""
+    """A pattern without a match, or a path that is missing, is 125, but not over the command's; --result says why."""
     for words, status, said in (
-        (["--pull", "*.nosuch", "true"], 0, b"nothing there matches"),
+        (["--pull", "*.nosuch", "true"], 125, b"nothing there matches"),
         (["--pull", "nosuch", "true"], 125, b"nosuch: No such file"),
         (["--pull", "nosuch", "exit 3"], 3, b"nosuch: No such file"),
         (["--pull", "nosuch", "--pull", "out/a.pt", "true"], 125, b"nosuch: No such file"),
     ):
-        done = home.run_mtr(words, made)
+        done = home.run_mtr(["--result", f"{home.dir}/told", *words], made)
         assert (done.returncode, done.stdout) == (status, b""), done.stderr
         assert said in done.stderr
+        assert b"try: " in done.stderr
+        told = json.loads((home.dir / "told").read_text())
+        by, code = ("mtr", "download") if status == 125 else ("command", None)
+        assert (told["by"], told["code"], bool(told["message"])) == (by, code, code is not None)
     assert list_files(made / "downloads") == {"a.pt"}
 
 

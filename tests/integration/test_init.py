@@ -112,15 +112,18 @@ def test_wrong_answers_are_asked_again(home: Home, fresh: Path) -> None:
     child.expect("upwards")
     child.expect(r"\]: ")
     child.sendline(f"~/{home.dir.name}/mine")
-    child.expect(r"\(Enter: nothing\): ")
-    child.sendline("export WHO=me")
+    child.expect(r"\(Enter: none\): ")
+    child.sendline("torch")
+    child.expect("must be conda:NAME")
+    child.expect(r"\(Enter: none\): ")
+    child.sendline("venv:.venv")
     status, said = finish(child)
     assert status == 0, said
     server = load(home, fresh)
     assert (server.name, server.user, server.port) == ("127.0.0.1", "bash", home.server.port)
-    assert (server.remote_dir, server.pre_cmd) == (f"~/{home.dir.name}/mine", "export WHO=me")
+    assert (server.remote_dir, server.python) == (f"~/{home.dir.name}/mine", "venv:.venv")
     assert "bash" not in (fresh / ".mtr/config.yaml").read_text().replace(".bashrc", "")
-    assert home.run_mtr(["cat a.txt; echo $WHO"], fresh).stdout == b"one\nme\n"
+    assert b"there is no venv:.venv there" in home.run_mtr(["true"], fresh).stderr
     assert not (home.server.home_of("bash") / home.dir.name / "mine" / ".mtr-probe").exists()
 
 
@@ -132,7 +135,7 @@ def test_ending_at_any_question_writes_nothing(home: Home, fresh: Path, key: str
     for answer in [f"bash@127.0.0.1:{home.server.port}", "", ""][:question]:
         child.expect(r"\]: ")
         child.sendline(answer)
-    child.expect([r"\]: ", "nothing\\): "])
+    child.expect([r"\]: ", "none\\): "])
     child.send(key)
     status, said = finish(child)
     assert (status, written(fresh)) == (130, []), said

@@ -43,9 +43,8 @@ def test_an_environment_that_is_missing_there_is_told(home: Home, project: Path)
 
 
 def test_variables_come_from_a_file_here(home: Home, project: Path) -> None:
-    """Though it is not synced; an edit counts at once, `env` is stronger, -e the strongest, a dry run hides them."""
+    """It is never synced; an edit counts at once, `env` is stronger, -e the strongest, a dry run hides them."""
     home.configure(project, env_file=".env", env={"B": "configured"})
-    (project / ".gitignore").write_text(".env\n")
     show = ["sh", "-c", "echo $A $B $C"]
     for value in ("one", "two"):
         (project / ".env").write_text(f"A={value}\nB=file\nC=file\n")
