@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from mtr.ending import describe_status
 from mtr.errors import MtrError
 from mtr.process.signals import Interrupted
 from mtr.sync.download import bring, choose_destination, choose_download_dir, list_failures
 from mtr.sync.sources import DownloadFailed, split_place
-from mtr.voice import clear_line, describe_status, render_bytes, show_error
+from mtr.voice import clear_line, render_bytes, render_count, show_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,6 +153,6 @@ def resolve_destination(
 
 def render_done(result: Downloaded, server_name: str) -> str:
     """Return e.g. ``got 3 files (12 kB) from gpu-01: /home/me/project/downloads``."""
-    files = "1 file" if result.files == 1 else f"{result.files:,} files"
     same = f", {result.same:,} here already" if result.same else ""
+    files = render_count(result.files, "file")
     return f"got {files} ({render_bytes(result.size_bytes)}) from {server_name}{same}: {result.target}"

@@ -32,15 +32,20 @@ def run_watched(invocation: Invocation, act: Callable[[Invocation], int]) -> int
         UsageError: the log or FILE cannot be written; nothing was done.
     """
     _ensure_apart(invocation)
-    before = Voice.verbosity, Voice.log, Voice.account, spawn.listener
+    before = Voice.verbosity, Voice.log, Voice.result_file, spawn.listener
     # An alias that asks for more than was typed comes here once more: what is open already is gone on with.
-    account = begin(invocation.result) if invocation.result is not None and Voice.account is None else None
+    is_new = invocation.result is not None and Voice.result_file is None
+    result_file = begin(invocation.result) if is_new and invocation.result is not None else None
     try:
         log = _open_log(invocation) if Voice.log is None else None
     except BaseException as error:
-        fail(account, error)
+        fail(result_file, error)
         raise
-    Voice.verbosity, Voice.log, Voice.account = invocation.verbose, log or Voice.log, account or Voice.account
+    Voice.verbosity, Voice.log, Voice.result_file = (
+        invocation.verbose,
+        log or Voice.log,
+        result_file or Voice.result_file,
+    )
     if (invocation.verbose > 1 or log is not None) and spawn.listener is None:
         _listen()
     try:
@@ -51,16 +56,16 @@ def run_watched(invocation: Invocation, act: Callable[[Invocation], int]) -> int
     except BaseException as error:
         if log is not None:
             _log_failure(error)
-        fail(account, error)
+        fail(result_file, error)
         raise
     else:
         if log is not None:
             _log("info", f"mtr ended with {status}")
-        if account is not None:
-            finish(account, status)
+        if result_file is not None:
+            finish(result_file, status)
         return status
     finally:
-        Voice.verbosity, Voice.log, Voice.account, spawn.listener = before
+        Voice.verbosity, Voice.log, Voice.result_file, spawn.listener = before
         if log is not None:
             log.close()
 
@@ -91,20 +96,20 @@ def begin(path: str) -> ResultFile:
     return ResultFile(path)
 
 
-def finish(account: ResultFile, status: int) -> None:
+def finish(result_file: ResultFile, status: int) -> None:
     """Write FILE; a run that has been done is not failed for it."""
     try:
-        account.finish(status)
+        result_file.finish(status)
     except OSError as error:
         Voice().say(f"--result: cannot write {error.filename}: {error.strerror}")
 
 
-def fail(account: ResultFile | None, error: BaseException) -> None:
+def fail(result_file: ResultFile | None, error: BaseException) -> None:
     """Write FILE, if one was asked for, after a failure, which counts more than that it cannot be written."""
-    if account is None:
+    if result_file is None:
         return
     try:
-        account.fail(error)
+        result_file.fail(error)
     except OSError as other:
         Voice().say(f"--result: cannot write {other.filename}: {other.strerror}")
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 FORMAT = "verbs 1"
 
-_KINDS = {"remote": "remote", "remotes": "remote", "local": "files", "paths": "files", "file": "files"}
-_SERVER_ARGUMENTS = {("up", "name"), ("down", "name")}
+_KINDS = {("get", "remotes"): "remote", ("why", "paths"): "files", ("config", "file"): "files"}
+"""What an argument of a verb is, by verb and name; one called ``name`` is a server."""
 
 
 def load_tree(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -70,7 +70,6 @@ def _describe(command: click.Command, verb: str, text: str) -> dict[str, Any]:
         else:
             node["arguments"].append(kind)
             node["repeats"] = parameter.nargs == -1
-    node["options"].update({flag: {"help": "Print the help.", "takes": ""} for flag in ("-h", "--help")})
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
@@ -87,8 +86,6 @@ def _find_kind(parameter: click.Parameter, verb: str) -> str:
         return " ".join(["choice", *map(str, parameter.type.choices)])
     if isinstance(parameter.type, click.Path):
         return "files" if parameter.type.file_okay else "dirs"
-    if (verb, parameter.name) in _SERVER_ARGUMENTS:
-        return "server"
     if isinstance(parameter, click.Argument):
-        return _KINDS.get(parameter.name or "", "")
+        return "server" if parameter.name == "name" else _KINDS.get((verb, parameter.name or ""), "")
     return parameter.name or ""

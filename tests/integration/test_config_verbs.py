@@ -245,3 +245,16 @@ def test_the_schema_is_one_that_editors_can_use(home: Home) -> None:
         data = yaml.safe_load(file)
     assert not [*Draft202012Validator(schema).iter_errors(data)]
     assert "default" not in SCHEMA["properties"]["defaults"]["properties"]["sync"]
+
+
+def test_an_alias_of_the_users_own_file_may_do_anything_for_check_too(home: Home, place: Path) -> None:
+    """What a run takes, ``mtr config check`` takes; the same alias in a project's file is wrong."""
+    own = home.home / ".config" / "mtr" / "config.yaml"
+    own.write_text(f"{USER}aliases:\n  u: up gpu-01\n  there: -C / ls\n")
+    checked = home.run_mtr(["config", "check"], place)
+    assert (checked.returncode, b"aliases" in checked.stdout) == (0, False), checked
+    alone = home.run_mtr(["config", "check", str(own)], place)
+    assert (alone.returncode, alone.stdout) == (0, b"")
+    (place / ".mtr" / "config.yaml").write_text(f"{PROJECT}aliases:\n  u: up gpu-01\n")
+    refused = home.run_mtr(["config", "check"], place)
+    assert (refused.returncode, b"aliases.u: stands for `mtr up`" in refused.stdout) == (1, True)
