@@ -94,9 +94,7 @@ _WOULD_ASK = r"Permission denied \([^)]*(?:password|keyboard-interactive)"
 
 
 def _unasked(endpoint: Endpoint, words: str) -> ConnectError:
-    message = (
-        f"{_name_refuser(endpoint, words)} takes no key of yours; it wants a password or a code, and nobody is asked"
-    )
+    message = f"{_name_refuser(endpoint, words)} accepts no login; it would take a password, and nobody can be asked"
     return AuthenticationFailed(message, detail=words, hint=f"mtr up -s {endpoint.server_name}")
 
 
