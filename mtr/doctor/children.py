@@ -24,7 +24,9 @@ from mtr.errors import build_internal
 from mtr.process.signals import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
 
 ENDING_S = 3.0
 """How long an examination may take to end what it has started."""
@@ -44,10 +46,15 @@ class Child:
         self._remedy = ""
         self._deadline_s: float | None = None
         self.pipe, writing = os.pipe()
-        self._pid = os.fork()
-        if self._pid == 0:
-            os.close(self.pipe)
-            _examine_and_exit(place, examine, writing)
+        # A signal within the fork itself would be told by Python, on stderr.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            self._pid = os.fork()
+            if self._pid == 0:
+                os.close(self.pipe)
+                _examine_and_exit(place, examine, writing, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(writing)
 
     @property
@@ -102,10 +109,13 @@ class Child:
                 time.sleep(0.005)
 
 
-def _examine_and_exit(place: str, examine: Callable[[Ward], None], writing: int) -> None:
-    """Make the checks, as the process that was forked for them."""
+def _examine_and_exit(
+    place: str, examine: Callable[[Ward], None], writing: int, signals: Iterable[int | signal.Signals]
+) -> None:
+    """Make the checks, as the process that was forked for them; ``signals`` are held back from then on."""
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         _examine(place, examine, lambda message: _write(writing, message))
         status = 0
     except (Interrupted, BrokenPipeError):

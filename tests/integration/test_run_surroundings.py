@@ -70,7 +70,8 @@ def test_a_command_is_ended_after_its_time(home: Home, project: Path, client: st
         ["--result", "told", "--timeout", "4", "sh", "-c", "echo begun; sleep 4321 & sleep 4321"], project
     )
     assert (done.returncode, done.stdout) == (124, b"begun\n")
-    assert done.stderr == b"mtr: ended after 4 s, as --timeout says\n"
+    # A shell there may say that its child was terminated.
+    assert done.stderr.endswith(b"mtr: ended after 4 s, as --timeout says\n")
     told = json.loads((project / "told").read_text())
     assert (told["by"], told["exit"], told["code"]) == ("mtr", 124, "timed-out")
     assert time.monotonic() - started_s < 30
