@@ -6,11 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from mtr.config.remote_dir import load_machine_id
-from mtr.errors import EXIT_FAILURE
 from mtr.pull import Pull, resolve_destination
 from mtr.run import Errand, build_command, build_delivery
 from mtr.ssh import connection as ssh_connection
-from mtr.ssh.diagnosis import build_refusal
 from mtr.sync.download import ensure_some
 from mtr.voice import Voice
 from mtr.workflow import build_route, load_target
@@ -68,10 +66,7 @@ class Remote:
         words = [argv] if isinstance(argv, str) else list(argv)
         command = build_command(self._build_route(), words, {})
         command.is_text = isinstance(argv, str)
-        found = self.connection.run(command, stdin=stdin, timeout_s=timeout_s)
-        if found.status == EXIT_FAILURE and (refusal := self.connection.load_refusal(command.run_id)):
-            raise build_refusal(self.connection.server_name, command, refusal)
-        return found
+        return self.connection.run(command, stdin=stdin, timeout_s=timeout_s)
 
     def _build_route(self) -> Route:
         return build_route(self.target, self.connection, load_machine_id())

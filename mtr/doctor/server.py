@@ -16,7 +16,7 @@ from mtr.doctor.facts import ServerFacts, parse_facts
 from mtr.doctor.keys import check_key_files
 from mtr.doctor.remedies import render_sshd_line, render_there
 from mtr.doctor.verdicts import Verdicts
-from mtr.errors import EXIT_FAILURE, ConnectionRefused, ConnectionTimeout, MtrError
+from mtr.errors import ConnectionRefused, ConnectionTimeout, MtrError
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 from mtr.ssh.gate import Command, new_run_id
@@ -371,8 +371,6 @@ class Examination:
         python: str = "",
     ) -> tuple[int, bytes]:
         """Return the status and the stdout of a run in ``place``; where the gate refuses, its reason is raised."""
-        from mtr.ssh.diagnosis import build_refusal
-
         shell = self.server.shell
         command = Command(
             new_run_id(),
@@ -384,8 +382,5 @@ class Examination:
             python=python,
             env=env,
         )
-        connection = self._connected
-        found = connection.run(command, timeout_s=60.0 if pre_cmd or python else SESSION_S)
-        if found.status == EXIT_FAILURE and (refusal := connection.load_refusal(command.run_id)):
-            raise build_refusal(self.server.name, command, refusal)
+        found = self._connected.run(command, timeout_s=60.0 if pre_cmd or python else SESSION_S)
         return found.status, found.stdout

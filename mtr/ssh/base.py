@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from mtr.ssh.diagnosis import build_prepare_error
+from mtr.errors import EXIT_FAILURE
+from mtr.ssh.diagnosis import build_prepare_error, build_refusal
 from mtr.ssh.gate import new_run_id
 from mtr.ssh.journal import entered
 from mtr.ssh.line import Line
@@ -62,11 +63,17 @@ class BaseConnection(Line):
         return not anew
 
     def run(self, command: Command, *, stdin: bytes = b"", timeout_s: float | None = None) -> Captured:
-        """Run ``command`` through the gate and return its status and output, for scripts and notebooks."""
+        """Run ``command`` through the gate and return its status and output, for scripts and notebooks.
+
+        Raises:
+            GateRefused: the gate did not start it.
+        """
         call = self.prepare_call(command)
         with entered(self.environ, self.facts.address, call.run_id, call.program) as entry:
             found = self.run_captured(
                 call.remote_command, extra=call.environ, stdin=stdin, timeout_s=timeout_s, limit_bytes=None
             )
             entry.settle()
+        if found.status == EXIT_FAILURE and (words := self.load_refusal(command.run_id)):
+            raise build_refusal(self.server_name, command, words)
         return found
