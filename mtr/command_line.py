@@ -57,6 +57,12 @@ OPTIONS = (
     Option(("--tty",), "tty", "Use a terminal there even where stdin or stdout is none here.", value=True),
     Option(("--no-tty",), "tty", "Batch: stdout and stderr apart, nothing but the command's own bytes.", value=False),
     Option(("--timeout",), "timeout_s", "End the command after this many seconds, with status 124.", "SECONDS"),
+    Option(("-d", "--detach"), "detach", "Start it as a job that goes on without mtr, and print its id."),
+    Option(("--name",), "name", "Call the job NAME.", "NAME"),
+    Option(("--after",), "after", "Let the job begin when job ID has ended; may be repeated.", "ID"),
+    Option(("--gpus",), "gpus", "Let the job wait until N GPUs are free, and pin those.", "N"),
+    Option(("--snapshot",), "snapshot", "Run the job in a copy that later syncs leave alone.", value=True),
+    Option(("--no-snapshot",), "snapshot", "Run it where every run does; the default unless it waits.", value=False),
     Option(("--get",), "get", "Bring this file or directory back afterwards; without CMD, at once.", "REMOTE"),
     Option(("--to",), "to", "Where --get and --pull put it.", "LOCAL"),
     Option(("--pull",), "pull", "Bring what matches back after the command, failed or not; may be repeated.", "GLOB"),
@@ -87,9 +93,9 @@ class Invocation:
     """
 
     __slots__ = (
-        "alias", "check_update", "directory", "dry_run", "enable_log", "env", "forced", "get", "help", "init",
-        "log_file", "log_level", "pull", "quiet", "result", "server", "sync", "timeout_s", "to", "tty", "verbose",
-        "version", "words",
+        "after", "alias", "check_update", "detach", "directory", "dry_run", "enable_log", "env", "forced", "get",
+        "gpus", "help", "init", "log_file", "log_level", "name", "pull", "quiet", "result", "server", "snapshot",
+        "sync", "timeout_s", "to", "tty", "verbose", "version", "words",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -105,6 +111,11 @@ class Invocation:
         self.get: str | None = None
         self.to: str | None = None
         self.pull: list[str] = []
+        self.detach = False
+        self.name: str | None = None
+        self.after: list[str] = []
+        self.gpus = 0
+        self.snapshot: bool | None = None
         self.dry_run = False
         self.result: str | None = None
         self.quiet = False
@@ -133,6 +144,9 @@ def parse_arguments(arguments: Sequence[str], invocation: Invocation | None = No
     """
     invocation = invocation or Invocation()
     rest = _parse_options(invocation, list(arguments))
+    if rest[:2] == ["job", "start"] and not invocation.forced:
+        invocation.detach = True
+        rest = ["run", *rest[2:]]
     if invocation.words == [] and rest[:1] == ["run"] and not invocation.forced:
         rest = _parse_options(invocation, rest[1:])
         invocation.forced = bool(rest) and not invocation.help
@@ -148,6 +162,9 @@ def _ensure_sensible(invocation: Invocation) -> None:
         raise UsageError("--init takes no command", hint="mtr init; then the command")
     if invocation.pull and not invocation.words and not invocation.help and not invocation.version:
         raise UsageError("--pull brings files after a command, and there is none", hint="mtr get GLOB")
+    for flag, value in (("name", invocation.name), ("after", invocation.after), ("gpus", invocation.gpus)):
+        if value and not invocation.detach:
+            raise UsageError(f"--{flag} is for jobs", hint=f"mtr -d --{flag} … CMD")
     if invocation.to is not None and not invocation.get and not invocation.pull:
         raise UsageError(
             "--to says where --get or --pull puts it, and neither is there", hint="mtr --get REMOTE --to LOCAL"
@@ -204,8 +221,10 @@ def _apply(invocation: Invocation, option: Option, value: str | None) -> None:
         raise UsageError(f"option {option.flags[0]} needs {option.metavar}, and this is empty", hint="mtr run --help")
     elif option.name == "timeout_s":
         invocation.timeout_s = _parse_seconds(value or "")
-    elif option.name == "pull":
-        invocation.pull.append(value or "")
+    elif option.name in ("pull", "after"):
+        getattr(invocation, option.name).append(value or "")
+    elif option.name == "gpus":
+        invocation.gpus = _parse_count(value or "")
     elif option.name == "log_level" and value not in LOG_LEVELS:
         raise UsageError(f"--log-level takes {', '.join(LOG_LEVELS)}, not {value}", hint="mtr run --help")
     else:
@@ -220,3 +239,9 @@ def _parse_seconds(text: str) -> float:
     if not 0 < seconds < 1e9:
         raise UsageError(f"--timeout takes seconds, more than 0, not {text}", hint="mtr --timeout 600 CMD")
     return seconds
+
+
+def _parse_count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) < 1000:
+        raise UsageError(f"--gpus takes a number, 1 or more, not {text}", hint="mtr -d --gpus 2 CMD")
+    return int(text)

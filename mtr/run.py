@@ -117,6 +117,11 @@ def _run_there(
         return run_on_windows(route, line, invocation, voice, tty=tty)
     command = build_command(route, invocation.words, invocation.env)
     command.timeout_s = invocation.timeout_s
+    if invocation.detach:
+        from mtr.jobs.start import begin_job
+
+        begin_job(command, invocation, line, environ, route.project)
+        tty = False
     voice.detail(f"running in {route.remote_dir}/{route.subdir} on {line.label}".replace("/ on", " on"))
     if not invocation.sync or route.project is None:
         voice.note(run=command.run_id)

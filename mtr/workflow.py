@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mtr.config.model import Config, Server
     from mtr.config.project import Project
     from mtr.config.trust import Claim
+    from mtr.jobs.handle import Jobs
     from mtr.process.captured import Captured
     from mtr.route import Route
     from mtr.ssh.base import BaseConnection
@@ -388,14 +389,24 @@ class Remote:
         ensure_some(self.connection, result)
         return result
 
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs of this server."""
+        from mtr.jobs.handle import Jobs
+
+        return Jobs(self.connection, self._build_command)
+
+    def _build_command(self, argv: Sequence[str] | str) -> Command:
+        command = build_command(self.target, [argv] if isinstance(argv, str) else list(argv), {})
+        command.is_text = isinstance(argv, str)
+        return command
+
     def run(self, argv: Sequence[str] | str, *, stdin: bytes = b"", timeout_s: float | None = None) -> Captured:
         """Run ``argv``, or a string in a shell, in the project's directory there; nothing is synced.
 
         Returns its status (128+n for a signal), stdout and stderr as bytes.
         """
-        words = [argv] if isinstance(argv, str) else list(argv)
-        command = build_command(self.target, words, {})
-        command.is_text = isinstance(argv, str)
+        command = self._build_command(argv)
         found = self.connection.run(command, stdin=stdin, timeout_s=timeout_s)
         if found.status == EXIT_FAILURE and (refusal := self.connection.load_refusal(command.run_id)):
             from mtr.run import build_refusal

@@ -1,0 +1,72 @@
+"""Jobs by their ids and names, on whichever server they are; and waiting for their ends."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mtr.fleet import Answers, ask_all, list_servers
+from mtr.jobs.ask import load_jobs
+from mtr.jobs.choose import choose_job
+from mtr.jobs.start import find_noted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mtr.errors import MtrError
+    from mtr.jobs.model import Job
+    from mtr.ssh.base import BaseConnection
+    from mtr.voice import Voice
+
+_FULL_ID = 8
+
+
+def load_all_jobs(
+    directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
+) -> tuple[list[Job], dict[str, MtrError]]:
+    """Return the jobs of all servers (or of ``server``), the oldest first, and why some could not be asked."""
+    answers = _ask(directory, server, environ, voice)
+    return _sort(answers), answers.failed
+
+
+def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice) -> Answers[list[Job]]:
+    return ask_all(list_servers(directory, server, environ), load_jobs, environ, voice)
+
+
+def _sort(answers: Answers[list[Job]]) -> list[Job]:
+    jobs = [job for found in answers.found.values() for job in found]
+    return sorted(jobs, key=lambda job: (job.started_s or 0, job.id))
+
+
+def find_jobs(
+    words: Sequence[str], directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
+) -> list[tuple[BaseConnection, Job]]:
+    """Return the jobs that ``words`` mean, each with a connection to its server.
+
+    Raises:
+        JobNotFound: a word means none, or more than one.
+    """
+    noted = {find_noted(word, environ) if len(word) == _FULL_ID and word.isalnum() else "" for word in words}
+    if server is None and len(noted) == 1 and (only := noted.pop()):
+        server = only
+    answers = _ask(directory, server, environ, voice)
+    if answers.failed and not answers.found:
+        raise next(iter(answers.failed.values()))
+    for name, error in answers.failed.items():
+        voice.say(f"{name} could not be asked: {error.message}")
+    jobs = _sort(answers)
+    chosen = [choose_job(word, jobs) for word in words]
+    return [(answers.connections[job.server], job) for job in chosen]
+
+
+def wait_for_jobs(jobs: Sequence[tuple[BaseConnection, Job]], *, every_s: float = 2.0) -> list[Job]:
+    """Return ``jobs`` as they have ended, in their order; servers are asked again until all have."""
+    found = {job.id: job for _, job in jobs}
+    pause_s = 0.1
+    while any(job.is_alive for job in found.values()):
+        time.sleep(pause_s)
+        pause_s = min(every_s, pause_s * 1.5)
+        for connection, job in jobs:
+            if found[job.id].is_alive:
+                found |= {other.id: other for other in load_jobs(connection, [job.id])}
+    return [found[job.id] for _, job in jobs]

@@ -1,0 +1,116 @@
+"""Jobs for scripts and notebooks: started, read while they print, waited for, stopped."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mtr.jobs.ask import load_jobs, remove_jobs, stop_job
+from mtr.jobs.choose import choose_job
+from mtr.jobs.follow import Follower
+from mtr.jobs.model import Job, JobError
+from mtr.jobs.start import new_job_id, note_job, turn_into_start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mtr.ssh.base import BaseConnection
+    from mtr.ssh.gate import Command
+
+
+class JobHandle:
+    """One job on a server; what it was told of last is in ``job``."""
+
+    def __init__(self, connection: BaseConnection, job: Job) -> None:
+        self._connection = connection
+        self.job = job
+
+    @property
+    def id(self) -> str:
+        """The id, as the command line takes it too."""
+        return self.job.id
+
+    def refresh(self) -> Job:
+        """Ask the server how the job stands now.
+
+        Raises:
+            JobNotFound: it has been removed.
+        """
+        self.job = choose_job(self.id, load_jobs(self._connection, [self.id]))
+        return self.job
+
+    def read_output(self, *, stream: str = "out", offset: int = 0, follow: bool = True) -> Iterator[bytes]:
+        """Yield what the job prints to ``stream`` ("out" or "err"), from byte ``offset`` on, as it comes.
+
+        With ``follow`` until the job has ended. A line that breaks is taken up at the same byte. Pieces are cut
+        anywhere, so decode incrementally.
+        """
+        return Follower(self._connection, self.id, stream, offset).read(follow=follow)
+
+    def wait(self, timeout_s: float | None = None) -> Job:
+        """Wait until the job has ended; return how.
+
+        Raises:
+            JobError: it has not ended within ``timeout_s``; it goes on.
+        """
+        end_s, pause_s = None if timeout_s is None else time.monotonic() + timeout_s, 0.1
+        while self.refresh().is_alive:
+            if end_s is not None and time.monotonic() > end_s:
+                raise JobError(f"job {self.id} has not ended within {timeout_s:g} s", hint=f"mtr job wait {self.id}")
+            time.sleep(pause_s)
+            pause_s = min(2.0, pause_s * 1.5)
+        return self.job
+
+    def stop(self, *, grace_s: int = 10) -> Job:
+        """End the job with everything that it has started: TERM, ``grace_s`` seconds, KILL; return how it ended.
+
+        Raises:
+            JobError: some of it would not end.
+        """
+        stop_job(self._connection, self.job, grace_s=grace_s)
+        return self.refresh()
+
+    def remove(self) -> None:
+        """Remove what the job has printed; one that has not ended is refused.
+
+        Raises:
+            JobError: it has not ended.
+        """
+        remove_jobs(self._connection, [self.job])
+
+
+class Jobs:
+    """The jobs of one server: ``mtr.connect("gpu-01").jobs.start(["python", "train.py"])``."""
+
+    def __init__(self, connection: BaseConnection, build_command: Callable[[Sequence[str] | str], Command]) -> None:
+        self._connection = connection
+        self._build_command = build_command
+
+    def start(self, argv: Sequence[str] | str, *, name: str = "", timeout_s: float | None = None) -> JobHandle:
+        """Start ``argv``, or a string in a shell, in the project's directory there; nothing is synced.
+
+        The job goes on when this process has ended. ``timeout_s`` is after how long the server ends it.
+
+        Raises:
+            JobError: it could not be started.
+        """
+        command, job_id = self._build_command(argv), new_job_id()
+        turn_into_start(command, job_id, name, [f"timeout={timeout_s:g}"] if timeout_s else [])
+        found = self._connection.run(command, timeout_s=60.0)
+        if found.status != 0:
+            words = found.stderr.decode(errors="replace")
+            raise JobError(f"no job could be started on {self._connection.label}", detail=words, hint="mtr doctor")
+        note_job(job_id, self._connection.server_name, self._connection.environ)
+        return self.find(job_id)
+
+    def list(self) -> list[JobHandle]:
+        """Return all jobs of this server, the oldest first."""
+        return [JobHandle(self._connection, job) for job in load_jobs(self._connection)]
+
+    def find(self, word: str) -> JobHandle:
+        """Return the job that ``word`` means: an id, the beginning of one, or a name.
+
+        Raises:
+            JobNotFound: none, or more than one.
+        """
+        return JobHandle(self._connection, choose_job(word, load_jobs(self._connection)))
