@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def job(context: click.Context, server: str | None, directory: str | None) -> None:
     """Commands that go on when their client has gone.
 
-    
+    \b
       mtr -d python train.py       sync, start, print the id
       mtr job start [OPTIONS] CMD  the same, spelt out; mtr run --help has the options
       mtr job logs -f ID           what it prints; Ctrl-C stops following only
