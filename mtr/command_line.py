@@ -59,6 +59,7 @@ OPTIONS = (
     Option(("--timeout",), "timeout_s", "End the command after this many seconds, with status 124.", "SECONDS"),
     Option(("-d", "--detach"), "detach", "Start it as a job that goes on without mtr, and print its id."),
     Option(("--name",), "name", "Call the job NAME.", "NAME"),
+    Option(("--pty",), "pty", "Give the job a terminal of its own, for mtr job attach."),
     Option(("--after",), "after", "Let the job begin when job ID has ended; may be repeated.", "ID"),
     Option(("--gpus",), "gpus", "Let the job wait until N GPUs are free, and pin those.", "N"),
     Option(("--snapshot",), "snapshot", "Run the job in a copy that later syncs leave alone.", value=True),
@@ -94,8 +95,8 @@ class Invocation:
 
     __slots__ = (
         "after", "alias", "check_update", "detach", "directory", "dry_run", "enable_log", "env", "forced", "get",
-        "gpus", "help", "init", "log_file", "log_level", "name", "pull", "quiet", "result", "server", "snapshot",
-        "sync", "timeout_s", "to", "tty", "verbose", "version", "words",
+        "gpus", "help", "init", "log_file", "log_level", "name", "pty", "pull", "quiet", "result", "server",
+        "snapshot", "sync", "timeout_s", "to", "tty", "verbose", "version", "words",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -113,6 +114,7 @@ class Invocation:
         self.pull: list[str] = []
         self.detach = False
         self.name: str | None = None
+        self.pty = False
         self.after: list[str] = []
         self.gpus = 0
         self.snapshot: bool | None = None
@@ -165,6 +167,8 @@ def _ensure_sensible(invocation: Invocation) -> None:
     for flag, value in (("name", invocation.name), ("after", invocation.after), ("gpus", invocation.gpus)):
         if value and not invocation.detach:
             raise UsageError(f"--{flag} is for jobs", hint=f"mtr -d --{flag} … CMD")
+    if invocation.pty and not invocation.detach:
+        raise UsageError("--pty is for jobs", hint="mtr -d --pty CMD; for a run: mtr --tty CMD")
     if invocation.to is not None and not invocation.get and not invocation.pull:
         raise UsageError(
             "--to says where --get or --pull puts it, and neither is there", hint="mtr --get REMOTE --to LOCAL"

@@ -29,6 +29,8 @@ def job(context: click.Context, server: str | None, directory: str | None) -> No
       mtr -d python train.py       sync, start, print the id
       mtr job start [OPTIONS] CMD  the same, spelt out; mtr run --help has the options
       mtr job logs -f ID           what it prints; Ctrl-C stops following only
+      mtr -d --pty vim notes       with a terminal of its own
+      mtr job attach ID            join that; Ctrl-\\ d leaves it running
     """  # noqa: D301  click wants the character itself
     invocation: Invocation = context.obj
     invocation.server = choose(server, invocation, "server")
@@ -117,6 +119,49 @@ def write_all(data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(sys.stdout.fileno(), view) :]
+
+
+@job.command()
+@click.option("--no-history", is_flag=True, help="Do not show what it has printed lately.")
+@click.argument("word", metavar="ID")
+@click.pass_obj
+def attach(invocation: Invocation, word: str, *, no_history: bool) -> int:
+    r"""Join this terminal to that of a job: see it, type into it, leave it running.
+
+    \b
+    mtr -d --pty --name repl python     a job with a terminal of its own
+    mtr job attach repl                 join it, from here or any other machine
+
+    Ctrl-\ d leaves it running, as does ~. at the beginning of a line; either twice (Ctrl-\ Ctrl-\, ~~) is typed once.
+    All other keys are the job's, Ctrl-C too. Several may be attached; the last whose window was set gives it its
+    size. A line that breaks is taken up again by itself. When the job ends, its status is mtr's.
+    """
+    from mtr.jobs.attach import Attachment, ensure_attachable, ensure_terminal, render_keys
+    from mtr.process.signals import Interrupted
+
+    ensure_terminal(word)
+    ((connection, found),) = _find(invocation, (word,))
+    ensure_attachable(found)
+    voice = Voice()
+    name = f" ({found.name})" if found.name else ""
+    voice.say(f"attached to job {found.id}{name} on {found.server}; {render_keys()}")
+    attachment = Attachment(connection, found, history=not no_history)
+    try:
+        attachment.run()
+    except Interrupted:
+        voice.say(f"job {found.id} goes on; to come back: mtr job attach {found.id}")
+        raise
+    if attachment.has_left:
+        voice.say(f"job {found.id} goes on; to come back: mtr job attach {found.id}")
+        return 0
+    voice.say(render_end(attachment.job))
+    return 125 if attachment.job.status is None else attachment.job.status
+
+
+def render_end(ended: Job) -> str:
+    """Return what became of a job."""
+    reason = f": {ended.reason}" if ended.reason else ""
+    return f"job {ended.id} {ended.state}{'' if ended.status is None else f' with {ended.status}'}{reason}"
 
 
 @job.command()

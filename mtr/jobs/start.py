@@ -42,7 +42,12 @@ def begin_job(
     options += [f"gpus={invocation.gpus}"] if invocation.gpus else []
     tree = project.remote_dir if project is not None and is_copied else ""
     client = project.client if project is not None else ""
+    options += ["pty"] if invocation.pty else []
     turn_into_start(command, job_id, invocation.name or "", options, (tree, client))
+    if invocation.pty:
+        from mtr.jobs.terminal import add_terminal
+
+        add_terminal(command, environ)
     command.timeout_s = None
     command.feed = Origin(project.root if project is not None else None, environ)
     note_job(job_id, invocation.server or environ.get("MTR_SERVER") or line.server_name, environ)
@@ -61,6 +66,7 @@ def turn_into_start(
     keeper = life + (load_script("remote/job/queue.sh") if "after=" in words or "gpus=" in words else "")
     stop = life + load_script("remote/job/stop.sh") if "timeout=" in words else ""
     about = {"name": name, "command": render_command(command), "directory": render_directory(command)}
+    about |= {"pty": "yes"} if "pty" in options else {}
     fixed = (job_id, build_about(about), keeper + load_script("remote/job/keeper.sh"), stop, *copied, words)
     inner = _build_argv(command)
     command.argv = ("/bin/sh", "-c", load_script("remote/job/start.sh"), "mtr-start", *fixed, *inner)

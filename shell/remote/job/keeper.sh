@@ -5,7 +5,7 @@
 #   keeper OPTIONS ARGV...      in the command's directory, with its environment; MTR_JOB is the job's id
 #
 #   OPTIONS  words: timeout=SECONDS after which the command is ended; after=ID,ID... and gpus=N, for what it waits first:
-#            see queue.sh, which then stands in front as well
+#            see queue.sh, which then stands in front as well; pty: behind a terminal, see terminal.sh
 #
 # See start.sh for what is on disk; life.sh stands in front.
 #
@@ -22,6 +22,10 @@ for mtr_word in $mtr_options; do
     timeout=*) mtr_timeout=${mtr_word#*=} ;;
     after=*) mtr_after=${mtr_word#*=} ;;
     gpus=*) mtr_gpus=${mtr_word#*=} ;;
+    pty)
+      # shellcheck disable=SC2086  # words of ours
+      set -- $MTR_TERMINAL "$mtr_job/terminal" "$@"
+      ;;
   esac
 done
 

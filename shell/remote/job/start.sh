@@ -10,7 +10,7 @@
 #   STOP     the text of stop.sh for a job that has a time, else empty
 #   TREE     the project's directory for a job that runs in a copy of it, else empty; ~/ at its start is the home
 #   CLIENT   whose record says what of it was synced: see apply.sh
-#   OPTIONS  for the keeper: words NAME=VALUE, parted by blanks
+#   OPTIONS  for the keeper: words NAME=VALUE, parted by blanks; with pty, terminal.sh stands in front
 #
 # stdin is kept beside the job as "origin": the client's commit and its differences, compressed.
 # Prints the id once the job goes on by itself; leaves with 1 and the system's words on stderr when it cannot.
@@ -71,6 +71,7 @@ mkdir -m 700 -- "$mtr_new" || exit 1
 {
   printf '%s\n' "$mtr_about" >"$mtr_new/about" && printf '%s\n' "$mtr_keeper" >"$mtr_new/keeper" &&
     { [ -z "$mtr_stop" ] || printf '%s\n' "$mtr_stop" >"$mtr_new/stop"; } &&
+    case " $mtr_options " in *" pty "*) make_terminal ;; esac &&
     : >"$mtr_new/queued" && : >"$mtr_new/out" && : >"$mtr_new/err" &&
     { [ -z "$mtr_tree" ] || link_tree "$mtr_new/tree"; } && mv -- "$mtr_new" "$mtr_job"
 } || refuse
