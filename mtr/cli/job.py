@@ -121,19 +121,21 @@ def write_all(data: bytes) -> None:
         view = view[os.write(sys.stdout.fileno(), view) :]
 
 
-@job.command()
+_ATTACH_EXAMPLES = """\b
+mtr -d --pty --name repl python     a job with a terminal of its own
+mtr job attach repl                 join it, from here or from any other machine
+"""
+
+
+@job.command(epilog=_ATTACH_EXAMPLES)
 @click.option("--no-history", is_flag=True, help="Do not show what it has printed lately.")
 @click.argument("word", metavar="ID")
 @click.pass_obj
 def attach(invocation: Invocation, word: str, *, no_history: bool) -> int:
     r"""Join this terminal to that of a job: see it, type into it, leave it running.
 
-    \b
-    mtr -d --pty --name repl python     a job with a terminal of its own
-    mtr job attach repl                 join it, from here or any other machine
-
-    Ctrl-\ d leaves it running, as does ~. at the beginning of a line; either twice (Ctrl-\ Ctrl-\, ~~) is typed once.
-    All other keys are the job's, Ctrl-C too. Several may be attached; the last whose window was set gives it its
+    Ctrl-\ d leaves it running, as does ~. at the beginning of a line; to type one of these keys, type it twice. All
+    others are the job's, Ctrl-C too. Several may be attached; whoever joins or sets their window last gives it its
     size. A line that breaks is taken up again by itself. When the job ends, its status is mtr's.
     """
     from mtr.jobs.attach import Attachment, ensure_attachable, ensure_terminal, render_keys

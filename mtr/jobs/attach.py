@@ -104,7 +104,8 @@ class Attachment:
                 self._leave_screen()
 
     def _leave_screen(self) -> None:
-        write_all(self._screen.leave() + (b"" if self._ends_line else b"\r\n"))
+        ending = b"" if self._ends_line or self._screen.is_full else b"\r\n"
+        write_all(self._screen.leave() + ending)
         self._ends_line = True
 
     def _attach(self, lost_s: float) -> str:

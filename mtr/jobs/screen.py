@@ -18,13 +18,20 @@ _KNOWN = frozenset((_CURSOR_KEYS, _WRAPS, _BLINKS, _CURSOR, *_SCREENS, *_MICE, _
 _ON_AT_FIRST = frozenset((_WRAPS, _CURSOR))
 
 _MODES = re.compile(rb"\x1b\[\?([0-9;]{1,99})([hl])")
-_OTHERS = (
-    (re.compile(rb"\x1b\[>[0-9]*u"), b"\x1b[<u"),  # keys told apart (kitty)
-    (re.compile(rb"\x1b\[>4;[0-9]+m"), b"\x1b[>4m"),  # keys told apart (xterm)
-    (re.compile(rb"\x1b\[[0-9]* q"), b"\x1b[0 q"),  # the cursor's shape
-    (re.compile(rb"\x1b="), b"\x1b>"),  # the keypad's keys
-    (re.compile(rb"\x1b\[[0-9]+;[0-9]+r"), b"\x1b7\x1b[r\x1b8"),  # lines that do not scroll
+_OTHERS = tuple(
+    (re.compile(is_set), re.compile(is_set + b"|" + is_unset), undo)
+    for is_set, is_unset, undo in (
+        (rb"\x1b\[>[0-9]*u", rb"\x1b\[<[0-9]*u", b"\x1b[<u"),  # keys told apart (kitty)
+        (rb"\x1b\[>4;[1-9]m", rb"\x1b\[>4(?:;0?)?m", b"\x1b[>4m"),  # keys told apart (xterm)
+        (rb"\x1b\[[1-9] q", rb"\x1b\[0? q", b"\x1b[0 q"),  # the cursor's shape
+        (rb"\x1b=", rb"\x1b>", b"\x1b>"),  # the keypad's keys
+    )
 )
+"""What is set, what else that is said of it, and what takes it back."""
+
+_MARGINS = (re.compile(rb"\x1b\[[0-9]+;[0-9]+r"), b"\x1b7\x1b[r\x1b8")
+"""Lines that do not scroll. Setting them moves the cursor, so that is left to the program."""
+
 _LONGEST = 48
 """Bytes of a sequence that may be cut between two pieces."""
 
@@ -42,6 +49,7 @@ class Screen:
         self._modes: dict[int, bool] = {}
         self._others: dict[bytes, bytes] = {}
         """What takes each of ``_OTHERS`` back, and how it was last set."""
+        self._has_margins = False
         self._rest = b""
 
     @property
@@ -65,9 +73,12 @@ class Screen:
             for number in numbers.split(b";"):
                 if number and int(number) in _KNOWN:
                     self._modes[int(number)] = state == b"h"
-        for pattern, undo in _OTHERS:
+        for is_set, pattern, undo in _OTHERS:
             if found := pattern.findall(text):
-                self._others[undo] = found[-1]
+                self._others.pop(undo, None)
+                if is_set.fullmatch(found[-1]):
+                    self._others[undo] = found[-1]
+        self._has_margins = self._has_margins or _MARGINS[0].search(text) is not None
         self._rest = text[-_LONGEST:] if b"\x1b" in text[-_LONGEST:] else b""
 
     def enter(self) -> bytes:
@@ -82,7 +93,8 @@ class Screen:
         changed = sorted(mode for mode, is_on in self._modes.items() if is_on != (mode in _ON_AT_FIRST))
         # The screen last: some of the others belong to it.
         changed.sort(key=lambda mode: mode in _SCREENS)
-        others = (undo for _, undo in _OTHERS if undo in self._others)
+        others = [undo for _, _, undo in _OTHERS if undo in self._others]
+        others += [_MARGINS[1]] if self._has_margins else []
         modes = (_set(mode, mode in _ON_AT_FIRST) for mode in changed)
         return b"".join((*others, *modes)) + b"\x1b[0m"
 

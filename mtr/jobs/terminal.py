@@ -17,7 +17,7 @@ DEFAULT_TYPE = "xterm-256color"
 
 
 def add_terminal(command: Command, environ: Mapping[str, str]) -> None:
-    """Let ``command``, which starts a job with the option pty, give it a terminal like the one here, if there is one."""
+    """Let ``command``, which starts a job with the option pty, give it a terminal like the one here."""
     rows, columns, kind = find_terminal(environ)
     programs = map(load_script, ("remote/job/terminal.py", "remote/job/terminal_script.sh"))
     shell, flag, script, name, *words = command.argv

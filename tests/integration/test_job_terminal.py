@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
+from tests.lab.disk import small_disk
 from tests.lab.home import Home
-from tests.lab.processes import end_tree, is_alive, processes_mentioning, wait_until
+from tests.lab.processes import children_of, end_tree, is_alive, processes_mentioning, wait_until
 from tests.lab.relay import Relay
 
 if TYPE_CHECKING:
@@ -247,6 +248,9 @@ def test_a_line_that_breaks_is_taken_up_again(home: Home, client: str) -> None:
         for number in range(1, 4):
             child.sendline(f"word{number}")
             child.expect(f"got {number} word{number}\r\n")
+            relay.stall()
+            child.send("x\x7f")
+            relay.resume()
             relay.cut()
             child.expect(f"attaching again, Ctrl-C leaves job {job} running")
             file = file_of(home, job, "in")
@@ -315,6 +319,36 @@ def test_the_job_ends_while_attached(home: Home, project: Path) -> None:
     child = join(home, project, job)
     assert finish(child) == 124
     assert not processes_mentioning(["sleep\x004323", "sleep\x004324"])
+
+
+def test_what_is_typed_when_the_command_has_ended_harms_nothing(home: Home, project: Path) -> None:
+    """Nobody reads it any more, and its record is not written yet: the status comes all the same."""
+    job = start(home, project, "sh", "-c", "read -r word; exit 5")
+    child = join(home, project, job)
+    keeper = int(file_of(home, job, "running").read_text().split()[0])
+    os.kill(keeper, signal.SIGSTOP)
+    child.sendline("end")
+    wait_until(lambda: not any(map(is_alive, children_of(keeper))), "the end of the command")
+    for _ in range(20):
+        child.send("more\r")
+    os.kill(keeper, signal.SIGCONT)
+    child.expect(f"job {job} failed with 5")
+    assert b"attaching again" not in child.before
+    assert finish(child) == 5
+
+
+def test_a_full_disk_makes_the_command_wait(home: Home) -> None:
+    """Nothing of what it prints is lost once there is space; the status is its own."""
+    jobs = home.server.home_of("dash") / ".mtr" / "jobs"
+    jobs.parent.mkdir(exist_ok=True)
+    with small_disk(jobs, "1m") as disk:
+        project = home.make_project(user="dash")
+        job = start(home, project, "stty -opost; head -c 2000000 /dev/zero; exit 3")
+        wait_until(lambda: disk.free_bytes == 0, "the disk to be full")
+        assert (jobs / job / "running").exists()
+        disk.resize("8m")
+        assert home.run_mtr(["job", "wait", job], project).returncode == 3
+        assert (jobs / job / "out").read_bytes() == bytes(2_000_000)
 
 
 def test_a_shell_is_stopped_at_once(home: Home, project: Path) -> None:

@@ -71,7 +71,8 @@ if [ -n "$mtr_keeper" ]; then
   # shellcheck disable=SC2094  # it is a FIFO
   exec 3<&0 4<>in 5>in 4>&-
   {
-    cat <&3 >&5
+    # Where it types no more because the command has ended, it still waits for the client's end.
+    cat <&3 >&5 || cat <&3 >/dev/null
     mtr_before=$mtr_start
     find_start $$
     [ "$mtr_start" != "$mtr_before" ] || kill $$

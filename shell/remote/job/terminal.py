@@ -81,28 +81,27 @@ def carry(pid, master, keyboard, wake):
         ready, room, _ = select.select(readers, [master] if typed else [], [])
         if wake in ready:
             os.read(wake, PIECE_BYTES)
-            found, status = os.waitpid(pid, os.WNOHANG)
-            if found:
-                take_last(master)
-                return status
+            if has_ended(pid):
+                take_last(pid, master)
+                return os.waitpid(pid, 0)[1]
         if keyboard in ready:
             typed += read(keyboard) or b""
         if master in room:
             typed = typed[write(master, typed) :]
-        if master in ready and read_on(master) == b"":
+        if master in ready and read_on(pid, master) == b"":
             # No process has the terminal open just now.
             select.select([wake], [], [], 0.1)
 
 
-def take_last(master):
+def take_last(pid, master):
     """Take what the command has printed and nobody has read."""
     end_s = time.monotonic() + LAST_WORDS_S
     while time.monotonic() < end_s and select.select([master], [], [], 0.02)[0]:
-        if not read_on(master, end_s):
+        if not read_on(pid, master):
             return
 
 
-def read_on(master, end_s=None):
+def read_on(pid, master):
     """Take one piece from the terminal to stdout; return it, None where there is none, b"" where nobody is there."""
     piece = read(master)
     left = piece or b""
@@ -110,11 +109,16 @@ def read_on(master, end_s=None):
         try:
             left = left[os.write(1, left) :]
         except OSError as error:
-            # The disk is full: the command waits, and loses nothing.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or (end_s and time.monotonic() > end_s):
-                raise
-            time.sleep(0.5)
+            # The disk is full: the command waits, and loses nothing. Where nothing can ever be written, it goes on.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or has_ended(pid):
+                break
+            time.sleep(0.2)
     return piece
+
+
+def has_ended(pid):
+    """Tell whether the command has; it can still be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def read(descriptor):

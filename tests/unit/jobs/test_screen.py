@@ -28,7 +28,10 @@ def test_what_a_program_has_set_is_taken_back() -> None:
 
 
 def test_what_it_has_taken_back_itself_is_left_alone() -> None:
-    """Leaving a screen twice would move the cursor."""
+    """Leaving a screen twice would move the cursor; a shell must not get the keys as an editor wanted them."""
+    undone = b"\x1b[?1006;1000l\x1b[?2004l\x1b[?1l\x1b>\x1b[>4;m\x1b[0 q\x1b[?25h\x1b[?1049l"
+    assert watch(VIM, undone).leave() == b"\x1b[0m"
+    assert watch(VIM, undone).enter() == b""
     assert watch(b"\x1b[?1049h\x1b[?25l", b"bye\x1b[?25h\x1b[?1049l").leave() == b"\x1b[0m"
 
 
