@@ -59,24 +59,27 @@ if [ -n "$mtr_keeper" ]; then
   { read -r mtr_tty <./tty; } 2>/dev/null
   # stty is a process of its own: who leads a session without a terminal would take the one that it opens.
   if [ -n "$mtr_redraw" ]; then
-    {
+    (
+      exec >/dev/null 2>&1
       stty rows $((mtr_rows > 1 ? mtr_rows - 1 : 2)) cols "$mtr_columns" <"$mtr_tty"
       sleep 0.1 || sleep 1
       stty rows "$mtr_rows" cols "$mtr_columns" <"$mtr_tty"
-    } >/dev/null 2>&1 &
+    ) &
   else
     stty rows "$mtr_rows" cols "$mtr_columns" <"$mtr_tty" 2>/dev/null
   fi
   find_start $$
   # shellcheck disable=SC2094  # it is a FIFO
   exec 3<&0 4<>in 5>in 4>&-
-  {
+  (
+    # By exec alone: mksh keeps what another redirection replaces, and with it the client's end of the output.
+    exec >/dev/null 2>&1
     # Where it types no more because the command has ended, it still waits for the client's end.
     cat <&3 >&5 || cat <&3 >/dev/null
     mtr_before=$mtr_start
     find_start $$
     [ "$mtr_start" != "$mtr_before" ] || kill $$
-  } >/dev/null 2>&1 &
+  ) &
   exec 3<&- 5>&- </dev/null
 fi
 if [ -n "$mtr_keeper" ] && tail --version 2>/dev/null | grep -q GNU; then
