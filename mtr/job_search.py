@@ -23,10 +23,10 @@ _FULL_ID = 8
 
 def load_all_jobs(
     directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
-) -> tuple[list[Job], dict[str, MtrError]]:
-    """Return the jobs of all servers (or of ``server``), the oldest first, and why some could not be asked."""
+) -> tuple[list[Job], dict[str, MtrError], int]:
+    """Return the jobs of all servers (or of ``server``), the oldest first, why some could not be asked, of how many."""
     answers = _ask(directory, server, environ, voice)
-    return _sort(answers), answers.failed
+    return _sort(answers), answers.failed, len(answers.found) + len(answers.failed)
 
 
 def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice) -> Answers[list[Job]]:
@@ -35,7 +35,8 @@ def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], 
 
 def _sort(answers: Answers[list[Job]]) -> list[Job]:
     jobs = [job for found in answers.found.values() for job in found]
-    return sorted(jobs, key=lambda job: (job.started_s or 0, job.id))
+    # Each server has a clock of its own, and this machine another.
+    return sorted(jobs, key=lambda job: (-(job.age_s or 0), job.id))
 
 
 def find_jobs(

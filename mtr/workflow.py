@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mtr.config.model import Config, Server
     from mtr.config.project import Project
     from mtr.config.trust import Claim
+    from mtr.errors import GateRefused
     from mtr.jobs.handle import Jobs
     from mtr.process.captured import Captured
     from mtr.route import Route
@@ -216,6 +217,7 @@ def build_route(target: Target, connection: BaseConnection, machine_id: str) -> 
         python=server.python or "",
         env={**load_env_file(server, target.project), **server.env},
         aliases=dict(target.config.aliases),
+        notify=server.notify or "",
     )
 
 
@@ -292,6 +294,10 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
     command = build_command(target, invocation.words, invocation.env)
     connection = plan_connection(target.server, environ)
+    place, words = f"{target.remote_dir}/{target.subdir}".rstrip("/"), _render_words(command)
+    if invocation.detach:
+        words = f"{words}, as a job that goes on without mtr"
+        _plan_job(command, invocation, target)
     lines = [f"# alias {invocation.alias}"] if invocation.alias else []
     lines += _describe_claim(target.server, environ)
     lines += [shlex.join(argv) for argv in connection.build_opening_argvs()]
@@ -301,10 +307,11 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
         lines.append(shlex.join(connection.build_foreground_argv(connection.build_call(command), tty=tty)))
     else:
         lines.append(f"# by paramiko to {connection.label}: {connection.build_call(command).remote_command}")
-    place = f"{target.remote_dir}/{target.subdir}".rstrip("/")
-    lines.append(f"# on {target.server.name}, in {place}: {_render_words(command)}")
+    lines.append(f"# on {target.server.name}, in {place}: {words}")
     lines += [f"# with {name}=***" for name in command.env]
-    if invocation.pull or invocation.get:
+    if invocation.detach:
+        lines += _describe_end(invocation, target.server)
+    elif invocation.pull or invocation.get:
         from mtr.pull import plan_pull
         from mtr.voice import Voice
 
@@ -312,6 +319,24 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     # What a project's file says goes to a terminal here.
     sys.stdout.write("".join(f"{sanitize(line)}\n" for line in lines))
     return 0
+
+
+def _plan_job(command: Command, invocation: Invocation, target: Target) -> None:
+    """Let ``command`` be what starts the job; nothing is noted."""
+    from mtr.jobs.start import prepare_job
+
+    has_project = invocation.sync and target.remote_dir != "~"
+    prepare_job(command, invocation, _build_project(target, load_machine_id()) if has_project else None)
+
+
+def _describe_end(invocation: Invocation, server: Server) -> list[str]:
+    """Return what is to happen when the job has ended."""
+    wanted = [*([invocation.get] if invocation.get else []), *invocation.pull]
+    lines = [f"# when it has ended, mtr job pull brings {remote}" for remote in wanted]
+    how = invocation.notify or server.notify
+    if how and how not in ("bell", "desktop"):
+        how = "a command that is run here"
+    return [*lines, f"# when it has ended, a process here tells of it: {how}"] if how else lines
 
 
 def _describe_claim(server: Server, environ: Mapping[str, str]) -> list[str]:
@@ -391,10 +416,10 @@ class Remote:
 
     @property
     def jobs(self) -> Jobs:
-        """The jobs of this server."""
+        """The jobs of this server: ``start``, ``list`` and ``find`` return handles to read, wait for and stop."""
         from mtr.jobs.handle import Jobs
 
-        return Jobs(self.connection, self._build_command)
+        return Jobs(self.connection, self._build_command, self._build_refusal)
 
     def _build_command(self, argv: Sequence[str] | str) -> Command:
         command = build_command(self.target, [argv] if isinstance(argv, str) else list(argv), {})
@@ -409,10 +434,13 @@ class Remote:
         command = self._build_command(argv)
         found = self.connection.run(command, stdin=stdin, timeout_s=timeout_s)
         if found.status == EXIT_FAILURE and (refusal := self.connection.load_refusal(command.run_id)):
-            from mtr.run import build_refusal
-
-            raise build_refusal(self.connection.server_name, command, refusal)
+            raise self._build_refusal(command, refusal)
         return found
+
+    def _build_refusal(self, command: Command, words: Sequence[str]) -> GateRefused:
+        from mtr.run import build_refusal
+
+        return build_refusal(self.connection.server_name, command, words)
 
 
 def connect(server: str | None = None, *, directory: str | None = None) -> Remote:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 
 from mtr.jobs.origin import Origin
-from mtr.quoting import quote_all
+from mtr.quoting import quote_as_typed
 from mtr.scripts import load_script
-from mtr.state import ensure_state_dir, read_regular, write_atomic
+from mtr.state import drop_file, ensure_state_dir, read_regular, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +32,20 @@ def new_job_id() -> str:
 
 def begin_job(
     command: Command, invocation: Invocation, line: Line, environ: Mapping[str, str], project: Project | None
-) -> None:
-    """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is."""
+) -> str:
+    """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
+
+    Returns the job's id.
+    """
+    job_id = prepare_job(command, invocation, project)
+    command.feed = Origin(project.root if project is not None else None, environ)
+    server = invocation.server or environ.get("MTR_SERVER") or line.server_name
+    note_job(job_id, server, environ, name=invocation.name or "")
+    return job_id
+
+
+def prepare_job(command: Command, invocation: Invocation, project: Project | None) -> str:
+    """Let ``command`` start a job, as :func:`begin_job`, and touch nothing; return the job's id."""
     job_id = new_job_id()
     is_queued = bool(invocation.after or invocation.gpus)
     is_copied = is_queued if invocation.snapshot is None else invocation.snapshot
@@ -42,25 +54,33 @@ def begin_job(
     options += [f"gpus={invocation.gpus}"] if invocation.gpus else []
     tree = project.remote_dir if project is not None and is_copied else ""
     client = project.client if project is not None else ""
-    turn_into_start(command, job_id, invocation.name or "", options, (tree, client))
+    wanted = [*([invocation.get] if invocation.get else []), *invocation.pull]
+    base = f"~/.mtr/jobs/{job_id}/tree" if tree else command.remote_dir
+    pulls = build_pulls(wanted, base) if wanted else {}
+    turn_into_start(command, job_id, invocation.name or "", options, (tree, client), pulls)
     command.timeout_s = None
-    command.feed = Origin(project.root if project is not None else None, environ)
-    note_job(job_id, invocation.server or environ.get("MTR_SERVER") or line.server_name, environ)
+    return job_id
 
 
 def turn_into_start(
-    command: Command, job_id: str, name: str, options: Sequence[str], copied: tuple[str, str] = ("", "")
+    command: Command,
+    job_id: str,
+    name: str,
+    options: Sequence[str],
+    copied: tuple[str, str] = ("", ""),
+    more: Mapping[str, str] | None = None,
 ) -> None:
     """Let ``command`` start the job ``job_id`` in its place.
 
     ``options`` are the keeper's; ``copied`` is the directory of which it gets a copy, and whose record tells what is
-    in it.
+    in it; ``more`` is kept with the job for whoever asks later.
     """
     words = " ".join(options)
     life = load_script("remote/job/life.sh")
     keeper = life + (load_script("remote/job/queue.sh") if "after=" in words or "gpus=" in words else "")
     stop = life + load_script("remote/job/stop.sh") if "timeout=" in words else ""
     about = {"name": name, "command": render_command(command), "directory": render_directory(command)}
+    about |= more or {}
     fixed = (job_id, build_about(about), keeper + load_script("remote/job/keeper.sh"), stop, *copied, words)
     inner = _build_argv(command)
     command.argv = ("/bin/sh", "-c", load_script("remote/job/start.sh"), "mtr-start", *fixed, *inner)
@@ -68,13 +88,24 @@ def turn_into_start(
     command.tells_home = True
 
 
-def note_job(job_id: str, server: str, environ: Mapping[str, str]) -> None:
-    """Note on which server the job is, so that nobody need be asked later; without the note, all are asked."""
+def build_pulls(wanted: Sequence[str], base: str) -> dict[str, str]:
+    """Return how a job keeps what is to be brought when it has ended: one a line, counted from ``base``.
+
+    Where it goes to is said by who brings it: what a server tells must not choose a place here.
+    """
+    return {"pull": "\n".join(wanted), "base": base}
+
+
+def note_job(job_id: str, server: str, environ: Mapping[str, str], *, name: str = "") -> None:
+    """Note on which server the job is, so that nobody need be asked later; without the note, all are asked.
+
+    In STATE/jobs, a file called as the job; its lines are the server and the job's name, for completion.
+    """
     try:
         folder = f"{ensure_state_dir(environ)}/jobs"
         if not os.path.isdir(folder):
             os.makedirs(folder, 0o700, exist_ok=True)
-        write_atomic(f"{folder}/{job_id}", server.encode(errors="surrogateescape"))
+        write_atomic(f"{folder}/{job_id}", f"{server}\n{name}\n".encode(errors="surrogateescape"))
     except OSError:
         pass
 
@@ -82,7 +113,12 @@ def note_job(job_id: str, server: str, environ: Mapping[str, str]) -> None:
 def find_noted(job_id: str, environ: Mapping[str, str]) -> str:
     """Return the server that was noted for the job, "" where none was."""
     data = read_regular(f"{ensure_state_dir(environ)}/jobs/{job_id}", 4096)
-    return (data or b"").decode(errors="surrogateescape")
+    return (data or b"").decode(errors="surrogateescape").partition("\n")[0]
+
+
+def drop_note(job_id: str, environ: Mapping[str, str]) -> None:
+    """Forget a job that has been removed."""
+    drop_file(f"{ensure_state_dir(environ)}/jobs/{job_id}")
 
 
 def _build_argv(command: Command) -> tuple[str, ...]:
@@ -96,7 +132,7 @@ def _build_argv(command: Command) -> tuple[str, ...]:
 
 def render_command(command: Command) -> str:
     """Return the command as it would be typed."""
-    return command.argv[0] if command.is_text else quote_all(command.argv)
+    return command.argv[0] if command.is_text else quote_as_typed(command.argv)
 
 
 def render_directory(command: Command) -> str:
