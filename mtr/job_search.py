@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mtr.fleet import Answers, ask_all, list_servers
 from mtr.jobs.ask import load_jobs
 from mtr.jobs.choose import choose_job
-from mtr.jobs.start import find_noted
+from mtr.jobs.noted import find_noted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtr.jobs.start import drop_note
+from mtr.jobs.noted import drop_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

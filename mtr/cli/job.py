@@ -285,7 +285,7 @@ def stop(invocation: Invocation, words: tuple[str, ...]) -> int:
 def rm(invocation: Invocation, words: tuple[str, ...]) -> int:
     """Remove jobs that have ended, with all that they have printed."""
     from mtr.jobs.ask import remove_jobs
-    from mtr.jobs.start import drop_note
+    from mtr.jobs.noted import drop_note
 
     for connection, found in _find(invocation, words):
         remove_jobs(connection, [found])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import click
 
-FORMAT = "verbs 1"
+FORMAT = "verbs 2"
 
 _KINDS = {"remote": "remote", "local": "files", "paths": "files", "file": "files"}
 _SERVER_ARGUMENTS = {("up", "name"), ("down", "name")}
@@ -89,6 +89,8 @@ def _find_kind(parameter: click.Parameter, verb: str) -> str:
         return "files" if parameter.type.file_okay else "dirs"
     if (verb, parameter.name) in _SERVER_ARGUMENTS:
         return "server"
+    if isinstance(parameter, click.Argument) and verb == "job":
+        return "job"
     if isinstance(parameter, click.Argument):
         return _KINDS.get(parameter.name or "", "")
     return parameter.name or ""

@@ -14,12 +14,13 @@ import time
 from typing import TYPE_CHECKING
 
 from mtr.command_line import ensure_job_name
-from mtr.errors import EXIT_FAILURE, ConfigError, UsageError
+from mtr.errors import EXIT_FAILURE, AuthenticationFailed, ConfigError, ConnectError, ConnectionLost, UsageError
 from mtr.jobs.ask import load_jobs, remove_jobs, stop_job
 from mtr.jobs.choose import choose_job
-from mtr.jobs.follow import Follower
+from mtr.jobs.follow import RETRY_S, Follower
 from mtr.jobs.model import Job, JobError
-from mtr.jobs.start import drop_note, new_job_id, note_job, turn_into_start
+from mtr.jobs.noted import drop_note, note_job
+from mtr.jobs.start import new_job_id, turn_into_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,8 +62,8 @@ class JobHandle:
     def read_output(self, *, stream: str = "out", offset: int = 0, follow: bool = True) -> Iterator[bytes]:
         """Yield what the job prints to ``stream`` ("out" or "err"), from byte ``offset`` on, as it comes.
 
-        With ``follow`` until the job has ended, else what is there now. A line that breaks is taken up at the same byte.
-        Pieces are cut anywhere, so decode incrementally. A negative ``offset`` counts from the present end.
+        With ``follow`` until the job has ended, else what is there now. A line that breaks is taken up at the same
+        byte. Pieces are cut anywhere, so decode incrementally. A negative ``offset`` counts from the present end.
 
         Raises:
             JobNotFound: it has been removed.
@@ -74,18 +75,28 @@ class JobHandle:
         return Follower(self._connection, self.id, stream, offset).read(follow=follow)
 
     def wait(self, timeout_s: float | None = None) -> Job:
-        """Wait until the job has ended; return how.
+        """Wait until the job has ended; return how. A server that cannot be reached is tried again for an hour.
 
         Raises:
             JobError: it has not ended within ``timeout_s``; it goes on.
+            JobNotFound: it has been removed.
+            ConnectError: its server could not be reached, or does not let us in any more.
         """
         end_s, pause_s = None if timeout_s is None else time.monotonic() + timeout_s, 0.1
-        while self.refresh().is_alive:
+        heard_s = time.monotonic()
+        while True:
+            try:
+                if not self.refresh().is_alive:
+                    return self.job
+                heard_s = time.monotonic()
+            except (ConnectError, ConnectionLost) as error:
+                # A login that was refused is not tried again: that locks accounts.
+                if isinstance(error, AuthenticationFailed) or time.monotonic() - heard_s > RETRY_S:
+                    raise
             if end_s is not None and time.monotonic() > end_s:
                 raise JobError(f"job {self.id} has not ended within {timeout_s:g} s", hint=f"mtr job wait {self.id}")
             time.sleep(pause_s)
             pause_s = min(2.0, pause_s * 1.5)
-        return self.job
 
     def stop(self, *, grace_s: int = 10) -> Job:
         """End the job with everything that it has started: TERM, ``grace_s`` seconds, KILL; return how it ended.
@@ -161,4 +172,6 @@ class Jobs:
 
 def _ensure_posix(connection: BaseConnection) -> None:
     if connection.facts.system:
-        raise ConfigError(f"{connection.server_name} runs Windows, and jobs need a POSIX shell there", hint="run()")
+        raise ConfigError(
+            f"{connection.server_name} runs Windows, and jobs need a POSIX shell there", hint="run() and wait"
+        )

@@ -14,6 +14,9 @@ from mtr.errors import MtrError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_DIGITS = frozenset("0123456789abcdef")
+"""Of an id: it stands in paths and commands, and a server may tell anything."""
+
 ALIVE = ("queued", "running")
 WHYS = {"exit": "", "stopped": "stopped", "timeout": "timed out", "failed": "could not be started"}
 
@@ -79,6 +82,8 @@ def parse_listing(text: str, server: str) -> list[Job]:
     for line in lines:
         key, _, value = line.partition(" ")
         if key == "job":
+            if not value or set(value) - _DIGITS:
+                raise JobError(f"{server} tells of a job with the id {value!r}, which is none")
             blocks.append({"job": value, "marks": set()})
         elif line == "sizes":
             sizes = dict(_parse_sizes(lines))

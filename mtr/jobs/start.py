@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 
+from mtr.jobs.noted import note_job
 from mtr.jobs.origin import Origin
 from mtr.quoting import quote_as_typed
 from mtr.scripts import load_script
-from mtr.state import drop_file, ensure_state_dir, read_regular, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,31 +94,6 @@ def build_pulls(wanted: Sequence[str], base: str) -> dict[str, str]:
     Where it goes to is said by who brings it: what a server tells must not choose a place here.
     """
     return {"pull": "\n".join(wanted), "base": base}
-
-
-def note_job(job_id: str, server: str, environ: Mapping[str, str], *, name: str = "") -> None:
-    """Note on which server the job is, so that nobody need be asked later; without the note, all are asked.
-
-    In STATE/jobs, a file called as the job; its lines are the server and the job's name, for completion.
-    """
-    try:
-        folder = f"{ensure_state_dir(environ)}/jobs"
-        if not os.path.isdir(folder):
-            os.makedirs(folder, 0o700, exist_ok=True)
-        write_atomic(f"{folder}/{job_id}", f"{server}\n{name}\n".encode(errors="surrogateescape"))
-    except OSError:
-        pass
-
-
-def find_noted(job_id: str, environ: Mapping[str, str]) -> str:
-    """Return the server that was noted for the job, "" where none was."""
-    data = read_regular(f"{ensure_state_dir(environ)}/jobs/{job_id}", 4096)
-    return (data or b"").decode(errors="surrogateescape").partition("\n")[0]
-
-
-def drop_note(job_id: str, environ: Mapping[str, str]) -> None:
-    """Forget a job that has been removed."""
-    drop_file(f"{ensure_state_dir(environ)}/jobs/{job_id}")
 
 
 def _build_argv(command: Command) -> tuple[str, ...]:
