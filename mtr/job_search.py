@@ -34,9 +34,10 @@ def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], 
 
 
 def _sort(answers: Answers[list[Job]]) -> list[Job]:
-    jobs = [job for found in answers.found.values() for job in found]
+    # Two names in a configuration may mean one machine: its jobs are there once, under the first of them.
+    jobs = {(job.id, job.started_s): job for name in reversed(answers.order) for job in answers.found.get(name, ())}
     # Each server has a clock of its own, and this machine another.
-    return sorted(jobs, key=lambda job: (-(job.age_s or 0), job.id))
+    return sorted(jobs.values(), key=lambda job: (-(job.age_s or 0), job.id))
 
 
 def find_jobs(

@@ -156,6 +156,17 @@ def test_a_server_that_cannot_be_asked_hides_no_other(home: Home, project: Path)
     assert home.run_mtr(["job", "list", "-s", "gone"], project).returncode == 125
 
 
+def test_two_names_of_one_machine_show_its_jobs_once(home: Home, project: Path) -> None:
+    """Under the first name; and a job's name is not ambiguous for that."""
+    path = project / ".mtr" / "config.yaml"
+    data = json.loads(path.read_text())
+    data["servers"]["again"] = data["servers"]["lab"]
+    path.write_text(json.dumps(data))
+    job = start(home, project, "--name", "once", "true")
+    assert [(row["id"], row["server"]) for row in list_jobs(home, project)] == [(job, "lab")]
+    assert home.run_mtr(["job", "wait", "once"], project).returncode == 0
+
+
 # -- the words
 
 
