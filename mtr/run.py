@@ -76,17 +76,17 @@ def run(invocation: Invocation, environ: Mapping[str, str], *, route: Route | No
         MtrError: mtr itself failed; the command did not start, or its fate is unknown and the error says so.
     """
     if invocation.dry_run:
-        from mtr.workflow import dry_run
+        from mtr.dry_run import dry_run
 
         return dry_run(invocation, environ, tty=wants_tty(invocation))
     voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
     tty = wants_tty(invocation)
-    if invocation.notify is not None:
-        from mtr.notify import ensure_possible
+    if invocation.detach:
+        from mtr.job_start import run_detached
 
-        ensure_possible(invocation.notify)
+        return run_detached(invocation, environ, voice, route=route)
     pull = None
-    if (invocation.pull or invocation.get) and not invocation.detach:
+    if invocation.pull or invocation.get:
         from mtr.pull import plan_pull
 
         pull = plan_pull(invocation, environ, voice)
@@ -99,8 +99,6 @@ def run(invocation: Invocation, environ: Mapping[str, str], *, route: Route | No
         if pull is not None:
             pull.after(expired.exit_status, line)
         raise
-    if invocation.detach:
-        return status
     voice.note(by="command")
     voice.show_end(invocation.words, status, line.server_name, tty=tty)
     if pull is not None:
@@ -118,36 +116,20 @@ def _run_there(
     """Sync, run the command, and return its status."""
     voice.note(server=line.server_name, remote_dir=route.remote_dir)
     if line.facts.system:
-        from mtr.windows import ensure_no_job, run_on_windows
+        from mtr.windows import run_on_windows
 
-        ensure_no_job(invocation, line)
         return run_on_windows(route, line, invocation, voice, tty=tty)
     command = build_command(route, invocation.words, invocation.env)
     command.timeout_s = invocation.timeout_s
-    if invocation.detach:
-        from mtr.jobs.start import begin_job
-
-        job_id = begin_job(command, invocation, line, environ, route.project)
-        status = _execute(route, line, command, invocation, environ, voice, tty=False)
-        from mtr.job_start import finish_start
-
-        return finish_start(job_id, status, invocation.notify or route.notify, invocation, line, environ, voice)
-    return _execute(route, line, command, invocation, environ, voice, tty=tty)
+    return execute(route, line, command, environ, voice, sync=invocation.sync, tty=tty)
 
 
-def _execute(
-    route: Route,
-    line: Line,
-    command: Command,
-    invocation: Invocation,
-    environ: Mapping[str, str],
-    voice: Voice,
-    *,
-    tty: bool,
+def execute(
+    route: Route, line: Line, command: Command, environ: Mapping[str, str], voice: Voice, *, sync: bool, tty: bool
 ) -> int:
     """Sync, run ``command``, and return its status."""
     voice.detail(f"running in {route.remote_dir}/{route.subdir} on {line.label}".replace("/ on", " on"))
-    if not invocation.sync or route.project is None:
+    if not sync or route.project is None:
         voice.note(run=command.run_id)
         voice.enter("run")
         return run_command(line, command, tty=tty)

@@ -22,17 +22,6 @@ if TYPE_CHECKING:
     from mtr.voice import Voice
 
 
-def ensure_no_job(invocation: Invocation, line: Line) -> None:
-    """Refuse a job there: what keeps one is a POSIX script.
-
-    Raises:
-        ConfigError: one was asked for.
-    """
-    if invocation.detach:
-        hint = "mtr CMD, and stay; or a scheduled task there"
-        raise ConfigError(f"{line.server_name} runs Windows, and jobs need a POSIX shell there", hint=hint)
-
-
 def run_on_windows(route: Route, line: Line, invocation: Invocation, voice: Voice, *, tty: bool) -> int:
     """Sync the project, run the command in its directory there, and return the status.
 
