@@ -1,13 +1,12 @@
-"""``mtr -d``: a run whose command starts another one, and what is said and done then."""
+"""``mtr -d``: a run whose command starts another one, and what is said and done then. Builtin modules only."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from mtr.errors import ConfigError
 from mtr.jobs.noted import drop_note
 from mtr.jobs.start import begin_job
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

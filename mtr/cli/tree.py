@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FORMAT = "verbs 2"
 
 _KINDS = {"remote": "remote", "local": "files", "paths": "files", "file": "files"}
+_ARGUMENTS = {"job": "job", "get": "remote"}
+"""What the arguments of a verb are, whatever they are called."""
+
 _SERVER_ARGUMENTS = {("up", "name"), ("down", "name")}
 
 
@@ -89,8 +92,8 @@ def _find_kind(parameter: click.Parameter, verb: str) -> str:
         return "files" if parameter.type.file_okay else "dirs"
     if (verb, parameter.name) in _SERVER_ARGUMENTS:
         return "server"
-    if isinstance(parameter, click.Argument) and verb == "job":
-        return "job"
     if isinstance(parameter, click.Argument):
+        if verb in _ARGUMENTS:
+            return _ARGUMENTS[verb]
         return _KINDS.get(parameter.name or "", "")
     return parameter.name or ""

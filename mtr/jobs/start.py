@@ -130,12 +130,15 @@ def build_about(fields: Mapping[str, str]) -> str:
 
 def _quote(text: str) -> str:
     """Return ``text`` as a string of JSON, in ASCII."""
-    return '"' + "".join(map(_escape, text.encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace"))) + '"'
+    return '"' + "".join(map(_escape, text)) + '"'
 
 
 def _escape(character: str) -> str:
+    """Return ``character`` as JSON has it; a byte that was no UTF-8 is U+FFFD. A codec would take time to load."""
     code = ord(character)
-    if character in '"\\' or code < 0x20 or code > 0x7E:
-        units = character.encode("utf-16-be")
-        return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
-    return character
+    if 0x20 <= code <= 0x7E and character not in '"\\':
+        return character
+    if code > 0xFFFF:
+        code -= 0x10000
+        return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    return f"\\u{0xFFFD if 0xD800 <= code <= 0xDFFF else code:04x}"
