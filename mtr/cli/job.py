@@ -81,7 +81,12 @@ id=$(mtr -d --timeout 3600 'make && ./bench | tee log')
 """
 
 
-@job.command(cls=_Start, options_metavar="[OPTIONS] [--] CMD [ARGS]...", epilog=_START_EXAMPLES)
+@job.command(
+    short_help="Sync, start CMD as a job, print its id.",
+    cls=_Start,
+    options_metavar="[OPTIONS] [--] CMD [ARGS]...",
+    epilog=_START_EXAMPLES,
+)
 def start() -> None:
     """Sync the project, start CMD on the server as a job, print its id, and return.
 
@@ -185,7 +190,7 @@ def write_all(data: bytes) -> None:
         view = view[os.write(sys.stdout.fileno(), view) :]
 
 
-@job.command()
+@job.command(short_help="Wait for the ends of jobs.")
 @click.option(
     "--pull", "pulls", is_flag=True, help="Then bring what the jobs were told to leave, as mtr job pull does."
 )
@@ -227,7 +232,7 @@ def _notify(how: str, ended: list[Job]) -> None:
             show_error(error)
 
 
-@job.command()
+@job.command(short_help="Bring what mtr -d --pull had asked for.")
 @click.option("--to", metavar="LOCAL", help="Where to put it; else download_dir of the configuration.")
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
@@ -260,7 +265,7 @@ def pull(invocation: Invocation, words: tuple[str, ...], to: str | None) -> int:
     return 0 if is_complete else 1
 
 
-@job.command()
+@job.command(short_help="End jobs with all that they have started.")
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def stop(invocation: Invocation, words: tuple[str, ...]) -> int:
@@ -279,7 +284,7 @@ def stop(invocation: Invocation, words: tuple[str, ...]) -> int:
     return failed
 
 
-@job.command()
+@job.command(short_help="Remove what jobs that have ended have left there.")
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def rm(invocation: Invocation, words: tuple[str, ...]) -> int:

@@ -13,8 +13,12 @@ import pytest
 from mypy import api
 
 import mtr
+from mtr.command_line import parse_arguments
 from mtr.errors import ConfigError, GateRefused, UsageError
+from mtr.job_start import run_detached
 from mtr.jobs.model import JobError, JobNotFound
+from mtr.run import open_line
+from mtr.voice import Voice
 from tests.lab.documents import CHECKOUT
 from tests.lab.processes import wait_until
 
@@ -143,6 +147,12 @@ def test_a_server_that_runs_windows_has_no_jobs(lab: Remote) -> None:
         lab.jobs.start(["true"])
     assert lab.jobs.list() == []
     lab.connection.facts.system = ""
+    invocation = parse_arguments(["-d", "-C", str(lab.target.project.root), "true"])
+    route, _ = open_line(invocation, os.environ, Voice(), may_prompt=False)
+    route.facts.system = "cmd"
+    with pytest.raises(ConfigError, match="runs Windows"):
+        run_detached(invocation, os.environ, Voice(), route=route)
+    assert lab.jobs.list() == []
 
 
 def test_help_shows_what_there_is() -> None:
