@@ -21,11 +21,12 @@ MAX_AT_ONCE = 16
 
 @dataclass(slots=True)
 class Answers(Generic[T]):
-    """What the servers have answered by their names, and why others have not."""
+    """What the servers have answered by their names, and why others have not; ``order`` is that of the question."""
 
     found: dict[str, T] = field(default_factory=dict)
     failed: dict[str, MtrError] = field(default_factory=dict)
     connections: dict[str, BaseConnection] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
 
 
 def list_servers(directory: str | None, chosen: str | None, environ: Mapping[str, str]) -> list[Server]:
@@ -47,7 +48,7 @@ def ask_all(
     """Connect to each of ``servers`` and do ``act`` there; nobody is asked for anything."""
     from mtr.workflow import open_connection
 
-    answers: Answers[T] = Answers()
+    answers: Answers[T] = Answers(order=tuple(server.name for server in servers))
 
     def ask(server: Server) -> None:
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mtr.fleet import Answers, ask_all, list_servers
 from mtr.jobs.ask import load_jobs
 from mtr.jobs.choose import choose_job
-from mtr.jobs.start import find_noted
+from mtr.jobs.noted import find_noted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ _FULL_ID = 8
 
 def load_all_jobs(
     directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
-) -> tuple[list[Job], dict[str, MtrError]]:
-    """Return the jobs of all servers (or of ``server``), the oldest first, and why some could not be asked."""
+) -> tuple[list[Job], dict[str, MtrError], int]:
+    """Return the jobs of all servers (or of ``server``), the oldest first, why some could not be asked, of how many."""
     answers = _ask(directory, server, environ, voice)
-    return _sort(answers), answers.failed
+    return _sort(answers), answers.failed, len(answers.found) + len(answers.failed)
 
 
 def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice) -> Answers[list[Job]]:
@@ -34,8 +34,10 @@ def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], 
 
 
 def _sort(answers: Answers[list[Job]]) -> list[Job]:
-    jobs = [job for found in answers.found.values() for job in found]
-    return sorted(jobs, key=lambda job: (job.started_s or 0, job.id))
+    # Two names in a configuration may mean one machine: its jobs are there once, under the first of them.
+    jobs = {(job.id, job.started_s): job for name in reversed(answers.order) for job in answers.found.get(name, ())}
+    # Each server has a clock of its own, and this machine another.
+    return sorted(jobs.values(), key=lambda job: (-(job.age_s or 0), job.id))
 
 
 def find_jobs(

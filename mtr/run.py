@@ -76,11 +76,15 @@ def run(invocation: Invocation, environ: Mapping[str, str], *, route: Route | No
         MtrError: mtr itself failed; the command did not start, or its fate is unknown and the error says so.
     """
     if invocation.dry_run:
-        from mtr.workflow import dry_run
+        from mtr.dry_run import dry_run
 
         return dry_run(invocation, environ, tty=wants_tty(invocation))
     voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
     tty = wants_tty(invocation)
+    if invocation.detach:
+        from mtr.job_start import run_detached
+
+        return run_detached(invocation, environ, voice, route=route)
     pull = None
     if invocation.pull or invocation.get:
         from mtr.pull import plan_pull
@@ -117,13 +121,15 @@ def _run_there(
         return run_on_windows(route, line, invocation, voice, tty=tty)
     command = build_command(route, invocation.words, invocation.env)
     command.timeout_s = invocation.timeout_s
-    if invocation.detach:
-        from mtr.jobs.start import begin_job
+    return execute(route, line, command, environ, voice, sync=invocation.sync, tty=tty)
 
-        begin_job(command, invocation, line, environ, route.project)
-        tty = False
+
+def execute(
+    route: Route, line: Line, command: Command, environ: Mapping[str, str], voice: Voice, *, sync: bool, tty: bool
+) -> int:
+    """Sync, run ``command``, and return its status."""
     voice.detail(f"running in {route.remote_dir}/{route.subdir} on {line.label}".replace("/ on", " on"))
-    if not invocation.sync or route.project is None:
+    if not sync or route.project is None:
         voice.note(run=command.run_id)
         voice.enter("run")
         return run_command(line, command, tty=tty)

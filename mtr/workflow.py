@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from mtr.config.remote_dir import load_machine_id
-from mtr.errors import EXIT_FAILURE, ConfigError, NotTrusted, ProjectError, sanitize
+from mtr.errors import EXIT_FAILURE, ConfigError, NotTrusted, ProjectError
 from mtr.voice import render_duration
 
 TYPE_CHECKING = False
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from mtr.config.model import Config, Server
     from mtr.config.project import Project
     from mtr.config.trust import Claim
+    from mtr.errors import GateRefused
     from mtr.jobs.handle import Jobs
     from mtr.process.captured import Captured
     from mtr.route import Route
@@ -216,6 +215,7 @@ def build_route(target: Target, connection: BaseConnection, machine_id: str) -> 
         python=server.python or "",
         env={**load_env_file(server, target.project), **server.env},
         aliases=dict(target.config.aliases),
+        notify=server.notify or "",
     )
 
 
@@ -282,71 +282,6 @@ def build_command(target: Target, words: Sequence[str], env: Mapping[str, str]) 
     )
 
 
-def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) -> int:
-    """Print the commands that a run would start, without connecting; secrets are not among them.
-
-    The environment travels apart from the command line, and shows as names only.
-    """
-    from mtr.ssh.connection import plan_connection
-
-    target = load_target(invocation.directory, invocation.server, environ, needs_project=invocation.sync)
-    command = build_command(target, invocation.words, invocation.env)
-    connection = plan_connection(target.server, environ)
-    lines = [f"# alias {invocation.alias}"] if invocation.alias else []
-    lines += _describe_claim(target.server, environ)
-    lines += [shlex.join(argv) for argv in connection.build_opening_argvs()]
-    if invocation.sync:
-        lines += _describe_sync(target, connection, environ)
-    if connection.facts.ssh:
-        lines.append(shlex.join(connection.build_foreground_argv(connection.build_call(command), tty=tty)))
-    else:
-        lines.append(f"# by paramiko to {connection.label}: {connection.build_call(command).remote_command}")
-    place = f"{target.remote_dir}/{target.subdir}".rstrip("/")
-    lines.append(f"# on {target.server.name}, in {place}: {_render_words(command)}")
-    lines += [f"# with {name}=***" for name in command.env]
-    if invocation.pull or invocation.get:
-        from mtr.pull import plan_pull
-        from mtr.voice import Voice
-
-        lines += plan_pull(invocation, environ, Voice(), asks=False).describe()
-    # What a project's file says goes to a terminal here.
-    sys.stdout.write("".join(f"{sanitize(line)}\n" for line in lines))
-    return 0
-
-
-def _describe_claim(server: Server, environ: Mapping[str, str]) -> list[str]:
-    """Return what would be asked for first."""
-    from mtr.config.trust import is_trusted
-
-    claim = server.claim
-    if claim is None or is_trusted(claim, environ):
-        return []
-    return [f"# needs `mtr trust` first: {value}" for value in claim.values]
-
-
-def _describe_sync(target: Target, connection: BaseConnection, environ: Mapping[str, str]) -> list[str]:
-    """Return what a run would bring, and rsync's argv where that is how."""
-    from mtr.run import TRANSPORTS, build_delivery
-    from mtr.sync.rsync import build_rsync_argv
-
-    delivery = build_delivery(build_route(target, connection, load_machine_id()), connection, environ)
-    if not delivery.is_known:
-        return ["# sync: asks the server what it has, and brings what differs"]
-    push = delivery.prepare(keep=False)
-    if push is None:
-        return ["# sync: nothing has changed; the server checks that in the command's own session"]
-    if connection.build_opening_argvs():
-        return [f"# sync: {len(push.plan.upload)} to bring, {len(push.plan.delete)} to delete, once connected"]
-    transport = delivery.choose_transport(push)
-    counts = f"{len(push.plan.upload)} to bring, {len(push.plan.delete)} to delete"
-    lines = [f"# sync: {counts}, {TRANSPORTS[transport]}"]
-    return [*lines, shlex.join(build_rsync_argv(push.plan, connection))] if transport == "rsync" else lines
-
-
-def _render_words(command: Command) -> str:
-    return command.argv[0] if command.is_text else shlex.join(command.argv)
-
-
 class Remote:
     """A project on a server, for scripts and notebooks: ``mtr.connect("gpu-01").run(["nvidia-smi"])``."""
 
@@ -391,10 +326,10 @@ class Remote:
 
     @property
     def jobs(self) -> Jobs:
-        """The jobs of this server."""
+        """The jobs of this server: ``start``, ``list`` and ``find`` return handles to read, wait for and stop."""
         from mtr.jobs.handle import Jobs
 
-        return Jobs(self.connection, self._build_command)
+        return Jobs(self.connection, self._build_command, self._build_refusal)
 
     def _build_command(self, argv: Sequence[str] | str) -> Command:
         command = build_command(self.target, [argv] if isinstance(argv, str) else list(argv), {})
@@ -409,10 +344,13 @@ class Remote:
         command = self._build_command(argv)
         found = self.connection.run(command, stdin=stdin, timeout_s=timeout_s)
         if found.status == EXIT_FAILURE and (refusal := self.connection.load_refusal(command.run_id)):
-            from mtr.run import build_refusal
-
-            raise build_refusal(self.connection.server_name, command, refusal)
+            raise self._build_refusal(command, refusal)
         return found
+
+    def _build_refusal(self, command: Command, words: Sequence[str]) -> GateRefused:
+        from mtr.run import build_refusal
+
+        return build_refusal(self.connection.server_name, command, words)
 
 
 def connect(server: str | None = None, *, directory: str | None = None) -> Remote:
@@ -429,4 +367,4 @@ def connect(server: str | None = None, *, directory: str | None = None) -> Remot
     return Remote(target, opened)
 
 
-__all__ = ["Remote", "Target", "connect", "dry_run", "list_places", "load_target", "make_route"]
+__all__ = ["Remote", "Target", "connect", "list_places", "load_target", "make_route"]

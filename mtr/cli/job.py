@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, take
-from mtr.cli.envelope import print_data
-from mtr.errors import MtrError, render_error, reveal_controls
-from mtr.voice import Voice
+from mtr.cli.app import choose, render_options, take
+from mtr.cli.envelope import print_data, print_failure
+from mtr.cli.table import find_width, wants_colours
+from mtr.command_line import OPTIONS
+from mtr.errors import MtrError
+from mtr.voice import Voice, show_error
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
@@ -19,22 +21,85 @@ if TYPE_CHECKING:
     from mtr.ssh.base import BaseConnection
 
 
-@click.group()
+class _Verbs(click.Group):
+    """Every verb of it takes -s and -C behind itself, too."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add ``cmd`` with these options, which count more than those in front."""
+        for option in OPTIONS if cmd.name != "start" else ():
+            if option.name in ("server", "directory"):
+                given = [*option.flags, option.name]
+                taken = click.Option(
+                    given, metavar=option.metavar, help=option.help, expose_value=False, callback=_override
+                )
+                cmd.params.append(taken)
+        super().add_command(cmd, name)
+
+
+def _override(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and parameter.name is not None:
+        setattr(context.obj, parameter.name, value)
+    return value
+
+
+@click.group(cls=_Verbs, invoke_without_command=True)
 @take("server", "directory")
 @click.pass_context
 def job(context: click.Context, server: str | None, directory: str | None) -> None:
     """Commands that go on when their client has gone.
 
     \b
-      mtr -d python train.py       sync, start, print the id
-      mtr job start [OPTIONS] CMD  the same, spelt out; mtr run --help has the options
-      mtr job logs -f ID           what it prints; Ctrl-C stops following only
-      mtr -d --pty vim notes       with a terminal of its own
-      mtr job attach ID            join that; Ctrl-\\ d leaves it running
-    """  # noqa: D301  click wants the character itself
+    mtr -d python train.py          sync, start, print the id
+    mtr job logs -f ID              what it prints; Ctrl-C stops following only
+    mtr job wait --pull ID          wait, and bring what --pull GLOB had asked for
+    mtr job stop ID                 end it with everything that it has started
+    mtr -d --pty vim notes          with a terminal of its own
+    mtr job attach ID               join that; Ctrl-\\ d leaves it running
+
+    ID is an id, the beginning of one, or a name; jobs are found on every server of the configuration, by any machine
+    that has it. A job ends with its server alone: closing the laptop, a broken line and a logout leave it running.
+    """  # noqa: D301  click's mark for lines that stay as they are
     invocation: Invocation = context.obj
     invocation.server = choose(server, invocation, "server")
     invocation.directory = choose(directory, invocation, "directory")
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+class _Start(click.Command):
+    """Shows the one table of options, which click does not parse here."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the table has."""
+        del ctx
+        with formatter.section("Options, before the command"):
+            formatter.write_dl(render_options())
+
+
+_START_EXAMPLES = """\b
+mtr job start --name train python train.py --lr 0.1
+mtr -d --pull 'runs/*.json' --notify desktop python train.py
+id=$(mtr -d --timeout 3600 'make && ./bench | tee log')
+"""
+
+
+@job.command(
+    short_help="Sync, start CMD as a job, print its id.",
+    cls=_Start,
+    options_metavar="[OPTIONS] [--] CMD [ARGS]...",
+    epilog=_START_EXAMPLES,
+)
+def start() -> None:
+    """Sync the project, start CMD on the server as a job, print its id, and return.
+
+    The same as mtr -d CMD, and CMD is what it is for every run: the same directory, environment and shell, with an
+    empty stdin and without a terminal. The id alone is on stdout. Exits with 0 once the job goes on by itself, with
+    125 when there is none.
+
+    --timeout is kept by the server. --pull is kept with the job: mtr job pull ID brings it when it has ended.
+    --notify leaves a process here that waits for the end: bell rings the terminal that asked, desktop shows a note,
+    anything else is a command for /bin/sh with MTR_JOB, MTR_STATE and MTR_STATUS in its environment.
+    """
 
 
 def _find(invocation: Invocation, words: tuple[str, ...]) -> list[tuple[BaseConnection, Job]]:
@@ -44,45 +109,51 @@ def _find(invocation: Invocation, words: tuple[str, ...]) -> list[tuple[BaseConn
 
 
 @job.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--all", "everything", is_flag=True, help="Also those that ended long ago.")
+@click.option("--running", is_flag=True, help="Only those that have not ended.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: all of them, unless --running.")
 @click.pass_obj
-def list_jobs(invocation: Invocation, *, as_json: bool) -> int:
-    """List the jobs of all servers, the newest last."""
-    from dataclasses import asdict
+def list_jobs(invocation: Invocation, *, everything: bool, running: bool, as_json: bool) -> int:
+    """List the jobs of all servers, or of -s NAME, the newest last.
 
+    STATE is queued, running, done, failed with its status, stopped, timed out, or lost: it ended without a word, and
+    what is known of that stands before the command. Of those that have ended, the last 20 are shown.
+
+    Exits with 1 if a server could not be asked, with 125 if none could.
+    """
+    from mtr.cli.job_table import choose_rows, render_jobs
     from mtr.job_search import load_all_jobs
 
-    jobs, failed = load_all_jobs(invocation.directory, invocation.server, os.environ, Voice())
-    for error in failed.values():
-        click.echo(render_error(error), err=True, nl=False)
+    jobs, failed, asked = load_all_jobs(invocation.directory, invocation.server, os.environ, Voice())
+    status = 0 if not failed else 1 if len(failed) < asked else 125
+    shown = choose_rows(jobs, everything=everything or as_json, running=running)
     if as_json:
-        print_data("jobs", [asdict(found) for found in jobs])
-        return 1 if failed else 0
-    for found in jobs:
-        click.echo(render_job(found))
-    if not jobs and not failed:
+        _print_jobs(shown, failed)
+    elif shown:
+        click.echo(render_jobs(shown, width=find_width(), colours=wants_colours(os.environ)), nl=False, color=True)
+    sys.stdout.flush()
+    for error in failed.values():
+        show_error(error)
+    if not as_json and not failed:
+        _say_rest(len(jobs) - len(shown), running=running, is_empty=not jobs)
+    return status
+
+
+def _print_jobs(jobs: list[Job], failed: dict[str, MtrError]) -> None:
+    from dataclasses import asdict
+
+    data = [asdict(found) for found in jobs]
+    if failed:
+        print_failure("jobs", next(iter(failed.values())), data)
+    else:
+        print_data("jobs", data)
+
+
+def _say_rest(left_out: int, *, running: bool, is_empty: bool) -> None:
+    if is_empty:
         Voice().say("there are no jobs; to start one: mtr -d CMD")
-    return 1 if failed else 0
-
-
-def render_job(found: Job) -> str:
-    """Return the line for one job."""
-    status = "" if found.status is None else str(found.status)
-    reason = f" ({found.reason})" if found.reason else ""
-    runs = "" if found.runs_s is None else render_duration(found.runs_s)
-    name = found.name or "-"
-    return reveal_controls(
-        f"{found.id}  {found.server}  {found.state:<8}{status:>4}  {runs:>8}  {name}  {found.command}{reason}"
-    )
-
-
-def render_duration(seconds: float) -> str:
-    """Return e.g. ``3d04h``, ``2h05m``, ``4m07s`` or ``12s``."""
-    total = int(seconds)
-    for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if total >= size:
-            return f"{total // size}{unit}{total % size // smaller:02}{small_unit}"
-    return f"{total}s"
+    elif left_out and not running:
+        Voice().say(f"{left_out} more have ended: mtr job list --all")
 
 
 @job.command()
@@ -166,20 +237,82 @@ def render_end(ended: Job) -> str:
     return f"job {ended.id} {ended.state}{'' if ended.status is None else f' with {ended.status}'}{reason}"
 
 
-@job.command()
+@job.command(short_help="Wait for the ends of jobs.")
+@click.option(
+    "--pull", "pulls", is_flag=True, help="Then bring what the jobs were told to leave, as mtr job pull does."
+)
+@click.option("--notify", metavar="HOW", help="Then tell it: bell, desktop, or a command that is run here.")
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
-def wait(invocation: Invocation, words: tuple[str, ...]) -> int:
-    """Wait until all of the jobs have ended; exit with the first status that is not 0."""
-    from mtr.job_search import wait_for_jobs
+def wait(invocation: Invocation, words: tuple[str, ...], *, pulls: bool, notify: str | None) -> int:
+    """Wait until all of the jobs have ended; exit with the first status that is not 0.
 
-    ended = wait_for_jobs(_find(invocation, words))
+    That is 125 for a job that was lost, and where --pull could not bring something although all ended well.
+    """
+    from mtr.job_pull import plan_job_pull
+    from mtr.job_search import wait_for_jobs
+    from mtr.notify import ensure_possible
+
+    if notify is not None:
+        ensure_possible(notify)
+    jobs = _find(invocation, words)
+    place = (invocation.directory, invocation.server)
+    plans = [plan_job_pull(found, *place, None, os.environ, Voice()) for _, found in jobs] if pulls else []
+    ended = wait_for_jobs(jobs)
     for found in ended:
         Voice().say(f"job {found.id} {found.state}{'' if found.status is None else f' with {found.status}'}")
-    return next((125 if found.status is None else found.status for found in ended if found.status != 0), 0)
+    status = next((125 if found.status is None else found.status for found in ended if found.status != 0), 0)
+    brought = [plan.after(0, connection) for plan, (connection, _) in zip(plans, jobs, strict=False)]
+    if notify is not None:
+        _notify(notify, ended)
+    return status or max(brought, default=0)
 
 
-@job.command()
+def _notify(how: str, ended: list[Job]) -> None:
+    """Tell of each; what does not work is said, and changes no status."""
+    from mtr.notify import find_terminal, tell
+
+    for found in ended:
+        try:
+            tell(how, found.id, found, found.server, find_terminal(), os.environ)
+        except MtrError as error:
+            show_error(error)
+
+
+@job.command(short_help="Bring what mtr -d --pull had asked for.")
+@click.option("--to", metavar="LOCAL", help="Where to put it; else download_dir of the configuration.")
+@click.argument("words", metavar="ID...", nargs=-1, required=True)
+@click.pass_obj
+def pull(invocation: Invocation, words: tuple[str, ...], to: str | None) -> int:
+    """Bring what jobs were told to leave, by mtr -d --pull GLOB, once they have ended.
+
+    Any machine that has the server can ask for it, as often as it likes; what is the same here already is left, what
+    is newer here stays. Before the end, mtr get brings what is there.
+
+    Exits with 1 if something did not come, and names it; with 125 if nothing did.
+    """
+    from mtr.job_pull import plan_job_pull
+    from mtr.pull import render_done
+    from mtr.sync.download import ensure_some, list_failures
+
+    voice, is_complete = Voice(), True
+    for connection, found in _find(invocation, words):
+        plan = plan_job_pull(found, invocation.directory, invocation.server, to, os.environ, voice)
+        if found.is_alive:
+            from mtr.jobs.model import JobError
+
+            hint = f"mtr job wait --pull {found.id}; what is there now: mtr get {plan.render()}"
+            raise JobError(f"job {found.id} has not ended", hint=hint)
+        result = plan.bring(connection)
+        ensure_some(connection, result)
+        voice.say(render_done(result, connection.server_name))
+        for text in list_failures(result):
+            voice.say(text)
+        is_complete = is_complete and result.is_complete
+    return 0 if is_complete else 1
+
+
+@job.command(short_help="End jobs with all that they have started.")
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def stop(invocation: Invocation, words: tuple[str, ...]) -> int:
@@ -191,20 +324,22 @@ def stop(invocation: Invocation, words: tuple[str, ...]) -> int:
         try:
             ended = stop_job(connection, found)
         except MtrError as error:
-            click.echo(render_error(error), err=True, nl=False)
+            show_error(error)
             failed = 1
             continue
         Voice().say(f"job {found.id} was stopped" if ended else f"job {found.id} had ended")
     return failed
 
 
-@job.command()
+@job.command(short_help="Remove what jobs that have ended have left there.")
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def rm(invocation: Invocation, words: tuple[str, ...]) -> int:
     """Remove jobs that have ended, with all that they have printed."""
     from mtr.jobs.ask import remove_jobs
+    from mtr.jobs.noted import drop_note
 
     for connection, found in _find(invocation, words):
         remove_jobs(connection, [found])
+        drop_note(found.id, os.environ)
     return 0

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
     import click
 
-FORMAT = "verbs 1"
+FORMAT = "verbs 2"
 
 _KINDS = {"remote": "remote", "local": "files", "paths": "files", "file": "files"}
+_ARGUMENTS = {"job": "job", "get": "remote"}
+"""What the arguments of a verb are, whatever they are called."""
+
 _SERVER_ARGUMENTS = {("up", "name"), ("down", "name")}
 
 
@@ -90,5 +93,7 @@ def _find_kind(parameter: click.Parameter, verb: str) -> str:
     if (verb, parameter.name) in _SERVER_ARGUMENTS:
         return "server"
     if isinstance(parameter, click.Argument):
+        if verb in _ARGUMENTS:
+            return _ARGUMENTS[verb]
         return _KINDS.get(parameter.name or "", "")
     return parameter.name or ""

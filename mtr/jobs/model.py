@@ -14,6 +14,9 @@ from mtr.errors import MtrError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_DIGITS = frozenset("0123456789abcdef")
+"""Of an id: it stands in paths and commands, and a server may tell anything."""
+
 ALIVE = ("queued", "running")
 WHYS = {"exit": "", "stopped": "stopped", "timeout": "timed out", "failed": "could not be started"}
 
@@ -37,7 +40,8 @@ class Job:
     ``state`` is ``queued``, ``running``, ``done`` (status 0), ``failed`` (another status), ``stopped``, ``timeout``, or
     ``lost``: its first process has gone without a word, and ``reason`` says what is known of that. ``status`` is as a
     shell reports it (128+n for a signal), None while there is none. Times are seconds since the epoch by the server's
-    clock; ``runs_s`` is how long it has run. ``out_bytes`` and ``err_bytes`` are what it has printed so far.
+    clock; ``runs_s`` is how long it has run, ``age_s`` how long ago it began. ``out_bytes`` and ``err_bytes`` are what
+    it has printed so far.
     """
 
     id: str
@@ -51,6 +55,7 @@ class Job:
     started_s: float | None = None
     ended_s: float | None = None
     runs_s: float | None = None
+    age_s: float | None = None
     out_bytes: int = 0
     err_bytes: int = 0
     about: dict[str, Any] = field(default_factory=dict)
@@ -77,6 +82,8 @@ def parse_listing(text: str, server: str) -> list[Job]:
     for line in lines:
         key, _, value = line.partition(" ")
         if key == "job":
+            if not value or set(value) - _DIGITS:
+                raise JobError(f"{server} tells of a job with the id {value!r}, which is none")
             blocks.append({"job": value, "marks": set()})
         elif line == "sizes":
             sizes = dict(_parse_sizes(lines))
@@ -118,6 +125,7 @@ def _build_job(block: dict[str, Any], server: str, now_s: float, boot: str, size
         started_s=began_s,
         ended_s=ended_s,
         runs_s=max(0.0, ends_s - began_s) if ends_s is not None and began_s is not None else None,
+        age_s=max(0.0, now_s - began_s) if began_s is not None else None,
         out_bytes=sizes.get(f"{block['job']}/out", 0),
         err_bytes=sizes.get(f"{block['job']}/err", 0),
         about=about,

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import os
 
+from mtr.jobs.noted import note_job
 from mtr.jobs.origin import Origin
-from mtr.quoting import quote_all
+from mtr.quoting import quote_as_typed
 from mtr.scripts import load_script
-from mtr.state import ensure_state_dir, read_regular, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Protocol
 
     from mtr.command_line import Invocation
     from mtr.ssh.gate import Command
     from mtr.ssh.line import Line
-    from mtr.sync.delivery import Project
+
+    class Project(Protocol):
+        """What of a delivery's project a job needs to know."""
+
+        root: str
+        remote_dir: str
+        client: str
+
 
 ID_BYTES = 4
 
@@ -32,8 +40,20 @@ def new_job_id() -> str:
 
 def begin_job(
     command: Command, invocation: Invocation, line: Line, environ: Mapping[str, str], project: Project | None
-) -> None:
-    """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is."""
+) -> str:
+    """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
+
+    Returns the job's id.
+    """
+    job_id = prepare_job(command, invocation, environ, project)
+    command.feed = Origin(project.root if project is not None else None, environ)
+    server = invocation.server or environ.get("MTR_SERVER") or line.server_name
+    note_job(job_id, server, environ, name=invocation.name or "")
+    return job_id
+
+
+def prepare_job(command: Command, invocation: Invocation, environ: Mapping[str, str], project: Project | None) -> str:
+    """Let ``command`` start a job, as :func:`begin_job`, and touch nothing; return the job's id."""
     job_id = new_job_id()
     is_queued = bool(invocation.after or invocation.gpus)
     is_copied = is_queued if invocation.snapshot is None else invocation.snapshot
@@ -42,24 +62,31 @@ def begin_job(
     options += [f"gpus={invocation.gpus}"] if invocation.gpus else []
     tree = project.remote_dir if project is not None and is_copied else ""
     client = project.client if project is not None else ""
+    wanted = [*([invocation.get] if invocation.get else []), *invocation.pull]
+    base = f"~/.mtr/jobs/{job_id}/tree" if tree else command.remote_dir
+    pulls = build_pulls(wanted, base) if wanted else {}
     options += ["pty"] if invocation.pty else []
-    turn_into_start(command, job_id, invocation.name or "", options, (tree, client))
+    turn_into_start(command, job_id, invocation.name or "", options, (tree, client), pulls)
     if invocation.pty:
         from mtr.jobs.terminal import add_terminal
 
         add_terminal(command, environ)
     command.timeout_s = None
-    command.feed = Origin(project.root if project is not None else None, environ)
-    note_job(job_id, invocation.server or environ.get("MTR_SERVER") or line.server_name, environ)
+    return job_id
 
 
 def turn_into_start(
-    command: Command, job_id: str, name: str, options: Sequence[str], copied: tuple[str, str] = ("", "")
+    command: Command,
+    job_id: str,
+    name: str,
+    options: Sequence[str],
+    copied: tuple[str, str] = ("", ""),
+    more: Mapping[str, str] | None = None,
 ) -> None:
     """Let ``command`` start the job ``job_id`` in its place.
 
     ``options`` are the keeper's; ``copied`` is the directory of which it gets a copy, and whose record tells what is
-    in it.
+    in it; ``more`` is kept with the job for whoever asks later.
     """
     words = " ".join(options)
     life = load_script("remote/job/life.sh")
@@ -67,6 +94,7 @@ def turn_into_start(
     stop = life + load_script("remote/job/stop.sh") if "timeout=" in words else ""
     about = {"name": name, "command": render_command(command), "directory": render_directory(command)}
     about |= {"pty": "yes"} if "pty" in options else {}
+    about |= more or {}
     fixed = (job_id, build_about(about), keeper + load_script("remote/job/keeper.sh"), stop, *copied, words)
     inner = _build_argv(command)
     command.argv = ("/bin/sh", "-c", load_script("remote/job/start.sh"), "mtr-start", *fixed, *inner)
@@ -74,21 +102,12 @@ def turn_into_start(
     command.tells_home = True
 
 
-def note_job(job_id: str, server: str, environ: Mapping[str, str]) -> None:
-    """Note on which server the job is, so that nobody need be asked later; without the note, all are asked."""
-    try:
-        folder = f"{ensure_state_dir(environ)}/jobs"
-        if not os.path.isdir(folder):
-            os.makedirs(folder, 0o700, exist_ok=True)
-        write_atomic(f"{folder}/{job_id}", server.encode(errors="surrogateescape"))
-    except OSError:
-        pass
+def build_pulls(wanted: Sequence[str], base: str) -> dict[str, str]:
+    """Return how a job keeps what is to be brought when it has ended: one a line, counted from ``base``.
 
-
-def find_noted(job_id: str, environ: Mapping[str, str]) -> str:
-    """Return the server that was noted for the job, "" where none was."""
-    data = read_regular(f"{ensure_state_dir(environ)}/jobs/{job_id}", 4096)
-    return (data or b"").decode(errors="surrogateescape")
+    Where it goes to is said by who brings it: what a server tells must not choose a place here.
+    """
+    return {"pull": "\n".join(wanted), "base": base}
 
 
 def _build_argv(command: Command) -> tuple[str, ...]:
@@ -102,7 +121,7 @@ def _build_argv(command: Command) -> tuple[str, ...]:
 
 def render_command(command: Command) -> str:
     """Return the command as it would be typed."""
-    return command.argv[0] if command.is_text else quote_all(command.argv)
+    return command.argv[0] if command.is_text else quote_as_typed(command.argv)
 
 
 def render_directory(command: Command) -> str:
@@ -117,12 +136,15 @@ def build_about(fields: Mapping[str, str]) -> str:
 
 def _quote(text: str) -> str:
     """Return ``text`` as a string of JSON, in ASCII."""
-    return '"' + "".join(map(_escape, text.encode("utf-16-be", "surrogatepass").decode("utf-16-be", "replace"))) + '"'
+    return '"' + "".join(map(_escape, text)) + '"'
 
 
 def _escape(character: str) -> str:
+    """Return ``character`` as JSON has it; a byte that was no UTF-8 is U+FFFD. A codec would take time to load."""
     code = ord(character)
-    if character in '"\\' or code < 0x20 or code > 0x7E:
-        units = character.encode("utf-16-be")
-        return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
-    return character
+    if 0x20 <= code <= 0x7E and character not in '"\\':
+        return character
+    if code > 0xFFFF:
+        code -= 0x10000
+        return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    return f"\\u{0xFFFD if 0xD800 <= code <= 0xDFFF else code:04x}"

@@ -16,7 +16,8 @@ LAYERS = {
     "sync": 5, "jobs": 5,
     "route": 7, "run": 7, "windows": 7, "status": 7, "voice": 7, "workflow": 7, "demo": 7, "setup": 7,
     "doctor": 7, "progress": 7, "log": 7, "result_file": 7, "watched": 7, "update": 7, "names": 7,
-    "completion": 7, "inspection": 7, "pull": 7, "fleet": 7, "job_search": 7,
+    "completion": 7, "inspection": 7, "pull": 7, "fleet": 7, "job_search": 7, "job_start": 7, "job_pull": 7,
+    "dry_run": 7, "notify": 7,
     "cli": 8,
     "warm": 9, "__main__": 10, "__init__": 9,
 }  # fmt: skip

@@ -59,8 +59,11 @@ mtr_watch=
 if [ -n "$mtr_timeout" ]; then
   # shellcheck disable=SC2086
   (
-    trap - INT QUIT TERM
-    sleep "$mtr_timeout"
+    trap - INT QUIT
+    trap '[ -z "$!" ] || kill "$!"; exit' TERM
+    sleep "$mtr_timeout" &
+    wait "$!" || exit
+    trap - TERM
     : >"$mtr_job/overdue"
     exec /bin/sh "$mtr_job/stop" "${mtr_job##*/}" 10 keeper
   ) &
