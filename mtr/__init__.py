@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mtr.workflow import connect
+    from mtr.remote import connect
 
 __all__ = ["__version__", "connect"]
 __version__ = "0.1.0"
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     if name == "connect":
-        from mtr.workflow import connect
+        from mtr.remote import connect
 
         return connect
     raise AttributeError(f"module 'mtr' has no attribute {name!r}")

@@ -95,7 +95,7 @@ MAX_NAME = 64
 
 LOG_LEVELS = ("error", "warning", "info", "debug")
 
-_BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
+BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
 
 
 class Invocation:
@@ -235,9 +235,9 @@ def _split_option(word: str, left: list[str]) -> tuple[Option, str | None]:
     flag, equals, attached = word, "", ""
     if word.startswith("--"):
         flag, equals, attached = word.partition("=")
-    elif word not in _BY_FLAG:
+    elif word not in BY_FLAG:
         flag, equals, attached = word[:2], word[2:], word[2:]
-    option = _BY_FLAG.get(flag)
+    option = BY_FLAG.get(flag)
     if option is None or (equals and not option.metavar):
         raise UsageError(f"no option {word}", hint=_suggest(word))
     if not option.metavar:
@@ -252,7 +252,7 @@ def _split_option(word: str, left: list[str]) -> tuple[Option, str | None]:
 def _suggest(word: str) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(word.partition("=")[0][:100], _BY_FLAG, n=1)
+    close = get_close_matches(word.partition("=")[0][:100], BY_FLAG, n=1)
     return f"did you mean {close[0]}? mtr run --help lists them all" if close else "mtr run --help"
 
 

@@ -180,6 +180,16 @@ class RemoteDiskFull(SyncError):
     code = "remote-disk-full"
 
 
+def build_internal(error: BaseException) -> MtrError:
+    """Return the error for what nobody has thought of: where it happened, for whoever mends it."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else "nowhere"
+    message = f"a fault of mtr itself: {type(error).__name__}: {error}"
+    return MtrError(message, detail=f"at {where}", hint="run it again; if it stays, report these lines")
+
+
 def sanitize(text: str) -> str:
     """Return ``text`` with every control character but newline and tab made visible.
 

@@ -44,7 +44,7 @@ def load_overview(directory: str | None, name: str | None, environ: Mapping[str,
         ConfigError: a file is wrong.
         ServerNotFound: there is no such server.
     """
-    project = find_project(Path(directory or "."), environ)
+    project = find_project(directory, environ)
     sources = load_sources(project, environ)
     config = build_config(project, sources, environ)
     shorten = Shorten(project.root, environ)
@@ -85,7 +85,7 @@ class Place:
 
 def list_places(directory: str | None, environ: Mapping[str, str]) -> list[Place]:
     """Return the files that count, from weak to strong, and the directories that mtr uses."""
-    project = find_project(Path(directory or "."), environ)
+    project = find_project(directory, environ)
     found = [(str(file), _describe_file(file, project, environ)) for file in list_files(project, environ)]
     if project.config_dir is None:
         found.append((f"{project.root}/.mtr/config.yaml", "the project's: mtr init writes it"))
@@ -114,7 +114,7 @@ def check_configuration(directory: str | None, file: str | None, environ: Mappin
     """
     if file is not None:
         return check_file(Path(file).absolute(), environ)
-    reading = read_leniently(find_project(Path(directory or "."), environ), environ)
+    reading = read_leniently(find_project(directory, environ), environ)
     findings = [*reading.findings, *find_doubts(reading, environ)]
     for server in reading.config.servers.values():
         findings += _check_ssh_options(server, reading.config, environ)

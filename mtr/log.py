@@ -17,7 +17,6 @@ import re
 import shlex
 import stat
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtr.command_line import LOG_LEVELS
@@ -28,6 +27,7 @@ from mtr.voice import Voice, render_duration, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from mtr.command_line import Invocation
 
@@ -187,7 +187,7 @@ def _open_in_project(invocation: Invocation, level: str) -> Log:
     """Make the log of this run in the project's ``.mtr/logs``, and remove the oldest ones."""
     from mtr.config.project import find_project
 
-    project = find_project(Path(invocation.directory or os.getcwd()).absolute())
+    project = find_project(invocation.directory)
     project.ensure_syncable()
     folder = project.root / ".mtr" / "logs"
     try:

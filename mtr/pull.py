@@ -1,8 +1,8 @@
 """Where downloads go, for ``mtr get`` and after a run: planned before anything is done, so that a mistake costs no run.
 
 After a run (``--pull``, ``--get`` with a command): what is asked for comes when the command has ended, failed or not.
-The status is the command's own unless that is 0 and something could not be brought: then 125. A pattern that matches
-nothing is said, and is no failure. After Ctrl-C (130) nothing is brought, nor where the command's fate is unknown.
+The status is the command's own unless that is 0 and something could not be brought, or a pattern matches nothing: then
+125. After Ctrl-C (130) nothing is brought, nor where the command's fate is unknown.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mtr.errors import EXIT_FAILURE, MtrError
+from mtr.ending import describe_status
+from mtr.errors import MtrError
+from mtr.process.signals import Interrupted
 from mtr.sync.download import bring, choose_destination, choose_download_dir, list_failures
-from mtr.sync.sources import split_place
-from mtr.voice import clear_line, render_bytes, show_error
+from mtr.sync.sources import DownloadFailed, split_place
+from mtr.voice import clear_line, render_bytes, render_count, show_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,21 +61,26 @@ class Pull:
             return status
         try:
             result = self.bring(line)
+            failures = list_failures(result)
         except MtrError as error:
-            show_error(error)
-            return self._settle(status)
-        for text in list_failures(result):
-            self._voice.say(text)
+            return self._settle(status, error)
+        except Interrupted:
+            # The command has ended by itself; the status alone would say that it was cut off.
+            self._voice.say(f"the command had ended with {describe_status(status)}; the rest: mtr get {self.render()}")
+            raise
         if result.files:
             self._voice.show_done(render_done(result, line.server_name))
-        is_fine = not result.newer and all(failure.is_unmatched for failure in result.failed)
-        return status if is_fine else self._settle(status)
+        if not failures:
+            return status
+        hint = next((failure.hint for failure in result.failed if failure.hint), "") or f"mtr get {self.render()}"
+        return self._settle(status, DownloadFailed(failures[0], detail="\n".join(failures[1:]), hint=hint))
 
-    def _settle(self, status: int) -> int:
-        """Return the status of a run of which something could not be brought."""
+    def _settle(self, status: int, error: MtrError) -> int:
+        """Show why not everything was brought; return the command's own status, unless that is 0."""
+        show_error(error)
         if status == 0:
-            self._voice.note(by="mtr")
-        return status or EXIT_FAILURE
+            self._voice.note(by="mtr", error=error)
+        return status or error.exit_status
 
     def render(self) -> str:
         """Return what is to be brought, as it would be typed."""
@@ -146,6 +153,6 @@ def resolve_destination(
 
 def render_done(result: Downloaded, server_name: str) -> str:
     """Return e.g. ``got 3 files (12 kB) from gpu-01: /home/me/project/downloads``."""
-    files = "1 file" if result.files == 1 else f"{result.files:,} files"
     same = f", {result.same:,} here already" if result.same else ""
+    files = render_count(result.files, "file")
     return f"got {files} ({render_bytes(result.size_bytes)}) from {server_name}{same}: {result.target}"

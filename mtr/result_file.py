@@ -12,7 +12,8 @@
     ms       how long it took, and in ``phases`` each phase, in milliseconds
 
 What is not known, or was not the case, is null. New keys may come; none changes its meaning. FILE is replaced as a
-whole when the run ends, and removed when it begins: after a run that was killed there is none. It is made with the
+whole when the run ends, and removed when it begins: after a run that was killed there is none. What is there and holds
+something else than JSON stays, and nothing runs (``mtr --result train.py``, FILE forgotten). It is made with the
 user's umask, like any other file of theirs; a link in its place is replaced, not followed.
 """
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import stat
 import time
@@ -39,7 +41,7 @@ from mtr.errors import (
     UsageError,
 )
 from mtr.process.signals import Expired, Interrupted
-from mtr.state import remove_file, write_atomic
+from mtr.state import read_regular, remove_file, write_atomic
 
 _PHASES: tuple[tuple[type[MtrError], str], ...] = (
     (UsageError, "config"),
@@ -81,9 +83,10 @@ class ResultFile:
 
     def finish(self, status: int) -> None:
         """Write that the run came to its end with ``status``, of the command where the run has noted that."""
-        self.enter("done")
-        by = self._facts.get("by", "mtr")
-        self._write(status, by=by, signal_name=_name_signal(status) if by == "command" else None)
+        by, error = self._facts.get("by", "mtr"), self._facts.get("error")
+        # What failed when the command had ended (its results could not be brought) has been told, and was not raised.
+        self.enter(self._phase if error else "done")
+        self._write(status, by=by, signal_name=_name_signal(status) if by == "command" else None, error=error)
 
     def fail(self, error: BaseException) -> None:
         """Write that ``error`` ended the run."""
@@ -141,6 +144,9 @@ def _ensure_writable(path: str) -> None:
         found = None
     if found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
         raise UsageError(f"--result {path} is no file", hint=hint)
+    if found is not None and stat.S_ISREG(found.st_mode) and read_regular(path, 1) not in (b"", b"{"):
+        hint = f"give --result a file of its own: mtr --result FILE CMD; or: rm {shlex.quote(path)}"
+        raise UsageError(f"--result would replace {path}, which is no result of a run", hint=hint)
     try:
         remove_file(path)
         # What could be written now can be written at the end, a full disk apart.

@@ -16,8 +16,8 @@ from zlib import crc32
 
 from mtr.ssh.facts import Facts
 from mtr.state import ensure_state_dir, name_file, read_regular, write_atomic
-from mtr.sync.delivery import Project
 from mtr.sync.manifest import MARSHAL_VERSION, read_signature, steady
+from mtr.sync.plan import Project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

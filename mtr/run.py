@@ -10,20 +10,21 @@ import os
 import sys
 import time
 
-from mtr.errors import EXIT_FAILURE, GateRefused, MtrError, SyncError
+from mtr.errors import EXIT_FAILURE, MtrError, SyncError
 from mtr.process.signals import Expired
 from mtr.route import Route, load_route
 from mtr.ssh.gate import Command, new_run_id
 from mtr.ssh.line import Line
-from mtr.sync.delivery import Delivery, Push, TreeMoved, TreeRefused
+from mtr.sync.delivery import Delivery
 from mtr.sync.manifest import find_manifest
+from mtr.sync.plan import Push, TreeMoved, TreeRefused
 from mtr.sync.result import SyncResult
 from mtr.voice import Voice, clear_line, render_bytes, render_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import TypeVar
+    from typing import NoReturn, TypeVar
 
     from mtr.command_line import Invocation
     from mtr.ssh.outcome import Ended
@@ -79,7 +80,7 @@ def run(invocation: Invocation, environ: Mapping[str, str], *, route: Route | No
         from mtr.dry_run import dry_run
 
         return dry_run(invocation, environ, tty=wants_tty(invocation))
-    voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
+    voice = Voice(quiet=invocation.quiet)
     tty = wants_tty(invocation)
     if invocation.detach:
         from mtr.job_start import run_detached
@@ -203,39 +204,14 @@ def run_command(line: Line, command: Command, *, tty: bool) -> int:
     """
     status = line.run_foreground(line.prepare_call(command), tty=tty)
     if status == EXIT_FAILURE and (words := line.load_refusal(command.run_id)):
-        raise build_refusal(line.server_name, command, words)
+        _refuse(line.server_name, command, words)
     return status
 
 
-def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> GateRefused:
-    """Return the error for what the gate left when it refused: a word, then the system's own words."""
-    reason, detail = words[0], "\n".join(words[1:])
-    where = f"{command.remote_dir}/{command.subdir}".rstrip("/")
-    if reason == "directory":
-        return GateRefused(
-            f"{server_name}: cannot enter {where}; the command did not start",
-            detail=detail,
-            hint="check `remote_dir`, and who may write there",
-        )
-    if reason == "pre_cmd":
-        ended = f"ended with status {detail}" if detail else "never came to its end"
-        return GateRefused(
-            f"{server_name}: pre_cmd {ended}; the command did not start",
-            detail=f"pre_cmd: {command.pre_cmd}",
-            hint="log in with ssh, and try it in that directory there",
-        )
-    if reason == "python":
-        hint = f"mtr config show {server_name}, and set `python` to one that is there"
-        message = f"{server_name}: there is no {command.python} there; the command did not start"
-        return GateRefused(message, detail=detail, hint=hint)
-    if reason == "shell":
-        hint = f"choose another `shell` for {server_name}"
-        return GateRefused(f"{server_name}: no shell {detail} there; the command did not start", hint=hint)
-    return GateRefused(
-        f"{server_name}: the environment of the command did not arrive; it did not start",
-        detail=detail,
-        hint=f"mtr down -s {server_name}, and run again",
-    )
+def _refuse(server_name: str, command: Command, words: Sequence[str]) -> NoReturn:
+    from mtr.ssh.diagnosis import build_refusal
+
+    raise build_refusal(server_name, command, words)
 
 
 class Errand:
@@ -361,7 +337,7 @@ class Errand:
                 said = "\n".join(words[2:]).encode()
                 status = int(words[1]) if words[1:] and words[1].isdecimal() else 1
                 self._delivery.check_applied(status or 1, said, said)
-            raise build_refusal(self._line.server_name, command, words)
+            _refuse(self._line.server_name, command, words)
         if push is not None:
             self._delivery.confirm(push)
         return status

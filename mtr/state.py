@@ -152,8 +152,10 @@ def read_regular(path: str, limit_bytes: int) -> bytes | None:
         os.close(descriptor)
 
 
-def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
+def write_atomic(path: str, data: bytes, mode: int = 0o600, *, lasts: bool = False) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old or the new content, never a part.
+
+    With ``lasts`` a crash of the machine leaves one of them, too: for what is the user's own, and cannot be made again.
 
     Raises:
         OSError: it cannot be written; ``filename`` is ``path``.
@@ -163,6 +165,9 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+            if lasts:
+                file.flush()
+                os.fsync(descriptor)
         os.replace(temporary, path)
     except BaseException as error:
         drop_file(temporary)

@@ -7,7 +7,6 @@ others and every open connection show as ever, and the error comes with them.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from mtr.config.check import read_leniently
 from mtr.config.load import load_config
@@ -60,7 +59,7 @@ class Statuses:
 
 def load_statuses(directory: str | None, environ: Mapping[str, str]) -> Statuses:
     """Return the configured servers in order, then open connections to any other."""
-    project = find_project(Path(directory or ".").absolute(), environ)
+    project = find_project(directory, environ)
     reading = read_leniently(project, environ)
     masters, error = load_masters(environ), None
     try:

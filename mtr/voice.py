@@ -36,33 +36,20 @@ _TELL_AFTER_S = 1.0
 LONG_RUN_S = 10.0
 """A command that ran longer says how it ended: whoever waited may have looked away."""
 
-FULL_SCREEN = frozenset(
-    (
-        "btop", "emacs", "htop", "less", "man", "mc", "more", "nano", "nvim", "nvitop", "nvtop", "screen", "tail",
-        "tig", "tmux", "top", "vi", "view", "vim", "watch", "zellij",
-    )
-)  # fmt: skip
-"""Programs that end when the person in front of them says so: how long that took is no news."""
-
-READERS = frozenset(("bash", "dash", "fish", "ipython", "julia", "ksh", "lua", "node", "psql", "python", "python3",
-                     "R", "sh", "sqlite3", "zsh"))  # fmt: skip
-"""Such programs where they stand alone: with a script they are at work."""
-
 
 class Voice:
     """Says things to the person at the terminal.
 
-    ``verbosity``, ``log`` and ``account`` are those of the whole process: what ``-v``, the options of logs, and
+    ``verbosity``, ``log`` and ``result_file`` are those of the whole process: what ``-v``, the options of logs, and
     ``--result`` ask for, wherever a voice speaks.
     """
 
     verbosity = 0
     log: Log | None = None
-    account: ResultFile | None = None
+    result_file: ResultFile | None = None
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, label: str = "sync") -> None:
+    def __init__(self, *, quiet: bool = False, label: str = "sync") -> None:
         self._quiet = quiet
-        self._verbose = verbose
         self._is_terminal = os.isatty(2)
         self._interactive = not quiet and self._is_terminal and os.isatty(1)
         self._started_s = time.monotonic()
@@ -77,11 +64,11 @@ class Voice:
     @property
     def tells(self) -> bool:
         """Whether a detail is heard by anybody."""
-        return self._verbose or Voice.verbosity > 0 or Voice.log is not None
+        return Voice.verbosity > 0 or Voice.log is not None
 
     def renew(self) -> Voice:
         """Return a voice like this one for something that begins now."""
-        return Voice(quiet=self._quiet, verbose=self._verbose, label=self.label)
+        return Voice(quiet=self._quiet, label=self.label)
 
     def say(self, line: str) -> None:
         """Print one line that the user must see."""
@@ -91,7 +78,7 @@ class Voice:
 
     def detail(self, line: str) -> None:
         """Print one line for who asked with ``-v``."""
-        if self._verbose or Voice.verbosity:
+        if Voice.verbosity:
             self._print(line)
         if Voice.log is not None:
             Voice.log.write("info", line)
@@ -110,13 +97,13 @@ class Voice:
     def enter(self, phase: str) -> None:
         """Note that ``phase`` begins: config, connect, sync, start, run, pull or done."""
         self._entered_s = time.monotonic()
-        if Voice.account is not None:
-            Voice.account.enter(phase)
+        if Voice.result_file is not None:
+            Voice.result_file.enter(phase)
 
     def note(self, **facts: object) -> None:
         """Note what ``--result`` tells: server, by, run, and what was brought."""
-        if Voice.account is not None:
-            Voice.account.note(**facts)
+        if Voice.result_file is not None:
+            Voice.result_file.note(**facts)
         if Voice.log is not None and "run" in facts:
             Voice.log.run_id = str(facts["run"])
 
@@ -129,7 +116,7 @@ class Voice:
     def ask(self, question: str) -> bool:
         """Ask the person at the terminal; anything but yes is no."""
         write_line(f"mtr: {sanitize(question)} [y/N] ")
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return read_typed().strip().lower() in ("y", "yes")
 
     # -- what is drawn
 
@@ -156,7 +143,7 @@ class Voice:
             return
         if self._interactive or self.tells:
             line = render_receipt(result, server_name)
-            if self._interactive or self._verbose or Voice.verbosity:
+            if self._interactive or Voice.verbosity:
                 self._print(line)
             if Voice.log is not None:
                 Voice.log.write("info", line)
@@ -173,16 +160,16 @@ class Voice:
         """Print how a command ended that ran for long, for the person who comes back to it; detail for ``-v``."""
         took_s = time.monotonic() - self._entered_s
         if self.tells:
-            self.detail(f"the command ended with {describe_status(status)} after {render_duration(took_s)}")
-        if self._verbose or Voice.verbosity:
-            return
-        if tty and self._interactive and took_s > LONG_RUN_S and not is_conversation(words):
+            from mtr.ending import describe_end
+
+            self.detail(f"the command {describe_end(status, took_s)}")
+        if tty and self._interactive and took_s > LONG_RUN_S and not Voice.verbosity:
+            from mtr.ending import describe_end, is_conversation
             from mtr.progress import find_line
 
-            find_line()
-            what = shorten(" ".join(words), 40)
-            how = f"ended with {describe_status(status)} after {render_duration(took_s)}"
-            self._print(f"{what} {how} on {server_name}")
+            if not is_conversation(words):
+                find_line()
+                self._print(f"{shorten(' '.join(words), 40)} {describe_end(status, took_s)} on {server_name}")
 
 
 class waiting:  # noqa: N801  read as a statement: with waiting("connecting to gpu-01")
@@ -202,10 +189,23 @@ class waiting:  # noqa: N801  read as a statement: with waiting("connecting to g
             self._end()
 
 
+def read_typed() -> str:
+    """Return the line that a person types, with its end; bytes that are no text of theirs come as surrogates."""
+    if sys.stdin.errors not in (None, "surrogateescape"):
+        sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    return sys.stdin.readline()
+
+
 def write_line(text: str) -> None:
-    """Write ``text`` to stderr in place of what is drawn there."""
-    clear_line(text)
-    sys.stderr.flush()
+    """Write ``text`` to stderr in place of what is drawn there.
+
+    Where that takes nothing (a full disk, a reader that has gone), the words are lost, and nothing else is.
+    """
+    try:
+        clear_line(text)
+        sys.stderr.flush()
+    except OSError:
+        pass
 
 
 def clear_line(text: str = "") -> None:
@@ -222,9 +222,9 @@ def show_error(error: MtrError) -> None:
     write_line(render_error(error, has_colour=wants_colour()))
 
 
-def wants_colour() -> bool:
-    """Tell whether stderr is a terminal for colours: https://no-color.org, and one that knows them."""
-    return os.isatty(2) and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+def wants_colour(descriptor: int = 2) -> bool:
+    """Tell whether ``descriptor``, stderr, is a terminal for colours: https://no-color.org, and one that knows them."""
+    return os.isatty(descriptor) and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _is_raw() -> bool:
@@ -237,28 +237,9 @@ def _is_raw() -> bool:
         return False
 
 
-def is_conversation(words: Sequence[str]) -> bool:
-    """Tell whether ``words`` start what a person ends themselves: an editor, a pager, a shell."""
-    words = words[0].split() if len(words) == 1 else words
-    name = words[0].rpartition("/")[2] if words else ""
-    return name in FULL_SCREEN or (name in READERS and all(word.startswith("-") for word in words[1:]))
-
-
 def shorten(text: str, limit: int) -> str:
     """Return ``text`` in at most ``limit`` characters."""
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def describe_status(status: int) -> str:
-    """Return ``status``, with the signal that it stands for: ``137 (SIGKILL)``."""
-    if status <= 128:
-        return str(status)
-    import signal
-
-    try:
-        return f"{status} ({signal.Signals(status - 128).name})"
-    except ValueError:
-        return str(status)
 
 
 def render_duration(seconds: float) -> str:
@@ -277,12 +258,27 @@ def render_duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def render_span(seconds: float) -> str:
+    """Return roughly how long that is, in one unit: ``12 s``, ``5 min``, ``3 h``, ``2 d``; 0 for less than nothing."""
+    whole = max(0, round(seconds))
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if whole >= size:
+            return f"{round(whole / size)} {unit}"
+    return f"{whole} s"
+
+
+def render_count(count: int, noun: str) -> str:
+    """Return e.g. ``1 file``, ``1,204 files``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def render_receipt(result: SyncResult, server_name: str) -> str:
     """Return e.g. ``synced 3 files (12 kB) to gpu-01 in 0.21 s``."""
-    files = "1 file" if result.files_sent == 1 else f"{result.files_sent:,} files"
     sent = "" if result.bytes_sent is None else f" ({render_bytes(result.bytes_sent)})"
     deleted = f", deleted {result.deleted:,} there" if result.deleted else ""
-    return f"synced {files}{sent} to {server_name}{deleted} in {result.duration_s:.2f} s"
+    return (
+        f"synced {render_count(result.files_sent, 'file')}{sent} to {server_name}{deleted} in {result.duration_s:.2f} s"
+    )
 
 
 def render_biggest(result: SyncResult) -> str:

@@ -12,12 +12,12 @@ import os
 import sys
 
 from mtr.command_line import Invocation, parse_arguments
-from mtr.errors import EXIT_FAILURE, MtrError
+from mtr.errors import EXIT_FAILURE, MtrError, build_internal
 from mtr.process.signals import Interrupted, raise_on_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,11 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A run lives for moments and keeps what it makes: looking for cycles in it is in vain.
     gc.set_threshold(100_000)
     status = _run(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            status = status or EXIT_FAILURE
+    try:
+        sys.stdout.flush()
+    except OSError:
+        status = status or EXIT_FAILURE
+    try:
+        sys.stderr.flush()
+    except OSError:
+        pass  # Words of mtr's own: how the command ended counts for more.
     os._exit(status)
 
 
@@ -44,30 +47,30 @@ def _run(arguments: Sequence[str]) -> int:
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     try:
         with raise_on_signals():
-            status = _do(arguments, _parse(arguments))
+            status = _watch(_parse(arguments), lambda invocation: _dispatch(arguments, invocation))
             sys.stdout.flush()
             return status
     except MtrError as error:
         _show(error)
         return error.exit_status
     except Interrupted as interrupted:
-        _show(None)
-        sys.stderr.write(interrupted.words)
+        _show(None, interrupted.words)
         return interrupted.exit_status
     except BrokenPipeError:
         # Nobody reads stdout any more (mtr servers | head): end as a filter does.
         _drop_stdout()
         return 128 + 13
-    except OSError as error:
-        _drop_stdout()
-        name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
-        where, hint = (f"{name}: ", f"ls -ld {name}; df -h {os.path.dirname(name)}") if name else ("", "")
-        _show(MtrError(f"{where}{error.strerror or error}", hint=hint))
-        return EXIT_FAILURE
     except Exception as error:  # noqa: BLE001  a status of 1 would pass for the command's own
         _drop_stdout()
-        _show(_build_internal(error))
+        _show(_describe_failure(error) if isinstance(error, OSError) else build_internal(error))
         return EXIT_FAILURE
+
+
+def _describe_failure(error: OSError) -> MtrError:
+    """Return what this system has refused, with the place."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    where, hint = (f"{name}: ", f"ls -ld {name}; df -h {os.path.dirname(name)}") if name else ("", "")
+    return MtrError(f"{where}{error.strerror or error}", hint=hint)
 
 
 def _parse(arguments: Sequence[str]) -> Invocation:
@@ -83,32 +86,23 @@ def _parse(arguments: Sequence[str]) -> Invocation:
         raise
 
 
-def _show(error: MtrError | None) -> None:
-    """Show ``error`` in place of what is drawn on the terminal; nothing but that is taken away where there is none."""
-    from mtr.voice import clear_line, show_error
+def _show(error: MtrError | None, words: str = "") -> None:
+    """Show ``error``, else ``words``, in place of what is drawn on the terminal."""
+    from mtr.voice import show_error, write_line
 
     if error is None:
-        clear_line()
+        write_line(words)
     else:
         show_error(error)
 
 
-def _build_internal(error: Exception) -> MtrError:
-    """Return the error for what nobody has thought of: where it happened, for whoever mends it."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else "nowhere"
-    message = f"a fault of mtr itself: {type(error).__name__}: {error}"
-    return MtrError(message, detail=f"at {where}", hint="run it again; if it stays, report these lines")
+def _watch(invocation: Invocation, act: Callable[[Invocation], int]) -> int:
+    """Do ``act``, and tell more of it where that is asked for."""
+    if not _is_watched(invocation):
+        return act(invocation)
+    from mtr.watched import run_watched
 
-
-def _do(arguments: Sequence[str], invocation: Invocation) -> int:
-    if _is_watched(invocation):
-        from mtr.watched import run_watched
-
-        return run_watched(invocation, lambda watched: _dispatch(arguments, watched))
-    return _dispatch(arguments, invocation)
+    return run_watched(invocation, act)
 
 
 def _is_watched(invocation: Invocation) -> bool:
@@ -116,29 +110,27 @@ def _is_watched(invocation: Invocation) -> bool:
 
 
 def _dispatch(arguments: Sequence[str], invocation: Invocation) -> int:
+    """Do one of mtr's own verbs, or a run, by whatever the first word stands for."""
+    if _is_own(invocation):
+        return _run_own(arguments, invocation)
+    from mtr.run import expand, run
+
+    expanded, route = expand(arguments, invocation, os.environ)
+
+    def act(found: Invocation) -> int:
+        return _run_own(arguments, found) if _is_own(found) else run(found, os.environ, route=route)
+
+    # An alias may ask to be told more than was typed.
+    return act(expanded) if expanded is invocation else _watch(expanded, act)
+
+
+def _run_own(arguments: Sequence[str], invocation: Invocation) -> int:
     if list(arguments[:1]) == ["shell-init"]:
         from mtr.cli.shell_init import answer
 
         # Each start of a shell, and each TAB, waits for it: click is for --help and for what is wrong.
         if (status := answer(invocation.words[1:], os.environ)) is not None:
             return status
-    if _is_own(invocation):
-        return _run_own(invocation)
-    from mtr.run import expand, run
-
-    expanded, route = expand(arguments, invocation, os.environ)
-
-    def act(found: Invocation) -> int:
-        return _run_own(found) if _is_own(found) else run(found, os.environ, route=route)
-
-    if _is_watched(expanded) and not _is_watched(invocation):
-        from mtr.watched import run_watched
-
-        return run_watched(expanded, act)
-    return act(expanded)
-
-
-def _run_own(invocation: Invocation) -> int:
     from mtr.cli.app import run_own
 
     return run_own(invocation)

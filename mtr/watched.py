@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mtr import __version__
-from mtr.errors import MtrError
+from mtr.errors import MtrError, UsageError
 from mtr.process import spawn
 from mtr.process.signals import Interrupted
 from mtr.voice import Voice
@@ -31,14 +31,22 @@ def run_watched(invocation: Invocation, act: Callable[[Invocation], int]) -> int
     Raises:
         UsageError: the log or FILE cannot be written; nothing was done.
     """
-    account = begin(invocation.result) if invocation.result is not None else None
+    _ensure_apart(invocation)
+    before = Voice.verbosity, Voice.log, Voice.result_file, spawn.listener
+    # An alias that asks for more than was typed comes here once more: what is open already is gone on with.
+    is_new = invocation.result is not None and Voice.result_file is None
+    result_file = begin(invocation.result) if is_new and invocation.result is not None else None
     try:
-        log = _open_log(invocation)
+        log = _open_log(invocation) if Voice.log is None else None
     except BaseException as error:
-        fail(account, error)
+        fail(result_file, error)
         raise
-    Voice.verbosity, Voice.log, Voice.account = invocation.verbose, log, account
-    if invocation.verbose > 1 or log is not None:
+    Voice.verbosity, Voice.log, Voice.result_file = (
+        invocation.verbose,
+        log or Voice.log,
+        result_file or Voice.result_file,
+    )
+    if (invocation.verbose > 1 or log is not None) and spawn.listener is None:
         _listen()
     try:
         if log is not None:
@@ -46,18 +54,32 @@ def run_watched(invocation: Invocation, act: Callable[[Invocation], int]) -> int
         status = act(invocation)
         sys.stdout.flush()
     except BaseException as error:
-        _log_failure(error)
-        fail(account, error)
+        if log is not None:
+            _log_failure(error)
+        fail(result_file, error)
         raise
     else:
-        _log("info", f"mtr ended with {status}")
-        if account is not None:
-            finish(account, status)
+        if log is not None:
+            _log("info", f"mtr ended with {status}")
+        if result_file is not None:
+            finish(result_file, status)
         return status
     finally:
-        Voice.verbosity, Voice.log, Voice.account, spawn.listener = 0, None, None, None
+        Voice.verbosity, Voice.log, Voice.result_file, spawn.listener = before
         if log is not None:
             log.close()
+
+
+def _ensure_apart(invocation: Invocation) -> None:
+    """Refuse one file for both: the result takes its place at the end, and the log would be gone.
+
+    Raises:
+        UsageError: they are one.
+    """
+    result, log_file = invocation.result, invocation.log_file
+    if result is not None and log_file is not None and os.path.realpath(result) == os.path.realpath(log_file):
+        hint = "give each a file of its own"
+        raise UsageError(f"--result and --log-file name the same file, {result}", hint=hint)
 
 
 def raise_verbosity(verbosity: int) -> None:
@@ -74,20 +96,20 @@ def begin(path: str) -> ResultFile:
     return ResultFile(path)
 
 
-def finish(account: ResultFile, status: int) -> None:
+def finish(result_file: ResultFile, status: int) -> None:
     """Write FILE; a run that has been done is not failed for it."""
     try:
-        account.finish(status)
+        result_file.finish(status)
     except OSError as error:
         Voice().say(f"--result: cannot write {error.filename}: {error.strerror}")
 
 
-def fail(account: ResultFile | None, error: BaseException) -> None:
+def fail(result_file: ResultFile | None, error: BaseException) -> None:
     """Write FILE, if one was asked for, after a failure, which counts more than that it cannot be written."""
-    if account is None:
+    if result_file is None:
         return
     try:
-        account.fail(error)
+        result_file.fail(error)
     except OSError as other:
         Voice().say(f"--result: cannot write {other.filename}: {other.strerror}")
 

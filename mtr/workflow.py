@@ -1,6 +1,6 @@
 """From a directory to a server: project, configuration, choice of server, connection, kept as a route.
 
-What a run does before it is warm, and the public API for scripts and notebooks. The run itself is ``run``.
+What a run does before it is warm. The run itself is ``run``, the public API ``remote``.
 """
 
 from __future__ import annotations
@@ -9,29 +9,22 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from mtr.config.remote_dir import load_machine_id
-from mtr.errors import EXIT_FAILURE, ConfigError, NotTrusted, ProjectError
+from mtr.errors import ConfigError, NotTrusted
 from mtr.voice import render_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from mtr.command_line import Invocation
     from mtr.config.model import Config, Server
     from mtr.config.project import Project
     from mtr.config.trust import Claim
-    from mtr.errors import GateRefused
-    from mtr.jobs.handle import Jobs
-    from mtr.process.captured import Captured
     from mtr.route import Route
     from mtr.ssh.base import BaseConnection
-    from mtr.ssh.gate import Command
-    from mtr.sync.delivery import Project as SyncedProject
-    from mtr.sync.download import Downloaded
-    from mtr.sync.result import SyncResult
+    from mtr.sync.plan import Project as SyncedProject
     from mtr.voice import Voice
 
 POSIX_SHELLS = frozenset(("auto", "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox"))
@@ -64,7 +57,7 @@ def load_target(
     from mtr.config.remote_dir import resolve_remote_dir
     from mtr.config.select import select_server
 
-    project = find_project(Path(directory or _find_directory()))
+    project = find_project(directory)
     config = load_config(project, environ)
     chosen = select_server(config, server or environ.get("MTR_SERVER") or None, environ)
     if needs_project:
@@ -74,14 +67,6 @@ def load_target(
     remote_dir = resolve_remote_dir(chosen, project, environ)
     subdir = "" if str(project.subdir) == "." else str(project.subdir)
     return Target(project, config, chosen, remote_dir, subdir)
-
-
-def _find_directory() -> str:
-    """Return the current directory, which somebody may have removed."""
-    try:
-        return os.getcwd()
-    except FileNotFoundError as error:
-        raise ProjectError("the current directory no longer exists", hint="cd to one that does") from error
 
 
 def make_route(
@@ -200,11 +185,16 @@ def _ensure_env_file(target: Target) -> None:
 
 
 def build_route(target: Target, connection: BaseConnection, machine_id: str) -> Route:
-    """Return the route of ``target`` over ``connection``."""
+    """Return the route of ``target`` over ``connection``.
+
+    Raises:
+        ConfigError: no command could run by it.
+    """
     from mtr.config.env_file import load_env_file
     from mtr.route import Route
 
     server = target.server
+    _ensure_shell(server)
     return Route(
         connection.facts,
         _build_project(target, machine_id) if target.remote_dir != "~" else None,
@@ -223,7 +213,7 @@ def _build_project(target: Target, machine_id: str) -> SyncedProject:
     """Return what is delivered where."""
     import hashlib
 
-    from mtr.sync.delivery import Project as SyncedProject
+    from mtr.sync.plan import Project as SyncedProject
 
     server = target.server
     client = hashlib.sha256(f"{machine_id}\n".encode() + os.fsencode(target.project.root)).hexdigest()[:12]
@@ -260,111 +250,3 @@ def list_places(project: Project) -> list[str]:
     """Return the paths whose coming or going makes another directory the project."""
     start = project.root / project.subdir
     return [f"{folder}/{name}" for folder in (start, *start.parents) for name in (".mtr", ".git")]
-
-
-def build_command(target: Target, words: Sequence[str], env: Mapping[str, str]) -> Command:
-    """Return the command of a run: one word is text for a shell, several are an argv."""
-    from mtr.config.env_file import load_env_file
-    from mtr.ssh.gate import Command, new_run_id
-
-    server = target.server
-    _ensure_shell(server)
-    return Command(
-        new_run_id(),
-        tuple(words),
-        is_text=len(words) == 1,
-        remote_dir=target.remote_dir,
-        subdir=target.subdir,
-        shell=server.shell,
-        pre_cmd=server.pre_cmd or "",
-        python=server.python or "",
-        env={**load_env_file(server, target.project), **server.env, **env},
-    )
-
-
-class Remote:
-    """A project on a server, for scripts and notebooks: ``mtr.connect("gpu-01").run(["nvidia-smi"])``."""
-
-    def __init__(self, target: Target, connection: BaseConnection) -> None:
-        self.target = target
-        self.connection = connection
-
-    def sync(self) -> SyncResult:
-        """Bring the project's files to the server."""
-        from mtr.run import Errand, build_delivery
-        from mtr.voice import Voice
-
-        self.target.project.ensure_syncable()
-        route = build_route(self.target, self.connection, load_machine_id())
-        delivery = build_delivery(route, self.connection, self.connection.environ)
-        return Errand(delivery, Voice(quiet=True)).sync()
-
-    def get(
-        self, remote: str | Sequence[str], local: str | os.PathLike[str] | None = None, *, force: bool = False
-    ) -> Downloaded:
-        """Bring ``remote`` from the server, as ``mtr get`` does: a path, a pattern, or several of them.
-
-        ``local`` is a directory to put it into if it exists or ends in a slash, else the new name; None is the
-        configured directory of downloads. What is newer here stays, unless ``force``.
-
-        Returns what came, what was here already, what stayed and what did not come.
-
-        Raises:
-            NotTrusted: the project's files choose a place for downloads that the user has not allowed.
-            DownloadFailed: nothing came, or nothing more can be written here.
-        """
-        from mtr.pull import Pull, resolve_destination
-        from mtr.sync.download import ensure_some
-        from mtr.voice import Voice
-
-        remotes = [remote] if isinstance(remote, str) else list(remote)
-        text = None if local is None else os.fspath(local)
-        destination = resolve_destination(self.target, remotes, text, self.connection.environ, None)
-        result = Pull(self.target, remotes, destination, Voice(quiet=True)).bring(self.connection, force=force)
-        ensure_some(self.connection, result)
-        return result
-
-    @property
-    def jobs(self) -> Jobs:
-        """The jobs of this server: ``start``, ``list`` and ``find`` return handles to read, wait for and stop."""
-        from mtr.jobs.handle import Jobs
-
-        return Jobs(self.connection, self._build_command, self._build_refusal)
-
-    def _build_command(self, argv: Sequence[str] | str) -> Command:
-        command = build_command(self.target, [argv] if isinstance(argv, str) else list(argv), {})
-        command.is_text = isinstance(argv, str)
-        return command
-
-    def run(self, argv: Sequence[str] | str, *, stdin: bytes = b"", timeout_s: float | None = None) -> Captured:
-        """Run ``argv``, or a string in a shell, in the project's directory there; nothing is synced.
-
-        Returns its status (128+n for a signal), stdout and stderr as bytes.
-        """
-        command = self._build_command(argv)
-        found = self.connection.run(command, stdin=stdin, timeout_s=timeout_s)
-        if found.status == EXIT_FAILURE and (refusal := self.connection.load_refusal(command.run_id)):
-            raise self._build_refusal(command, refusal)
-        return found
-
-    def _build_refusal(self, command: Command, words: Sequence[str]) -> GateRefused:
-        from mtr.run import build_refusal
-
-        return build_refusal(self.connection.server_name, command, words)
-
-
-def connect(server: str | None = None, *, directory: str | None = None) -> Remote:
-    """Connect to ``server`` (default: as the command line chooses) for the project around ``directory``.
-
-    Raises:
-        MtrError: as ``mtr up`` fails.
-    """
-    from mtr.ssh import connection
-
-    target = load_target(directory, server, os.environ, needs_project=False)
-    opened = connection.connect(target.server)
-    opened.end_cut_off()
-    return Remote(target, opened)
-
-
-__all__ = ["Remote", "Target", "connect", "list_places", "load_target", "make_route"]

@@ -6,20 +6,14 @@ Each verb group is a file of this package and is imported only when it is used.
 from __future__ import annotations
 
 import importlib
-import sys
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mtr import __version__
 from mtr.cli.envelope import print_failure
+from mtr.cli.options import take_everywhere
 from mtr.command_line import OPTIONS, Invocation
 from mtr.errors import MtrError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-F = TypeVar("F", bound="Callable[..., Any]")
 
 VERBS = {
     "init": ("mtr.cli.init:init", "Set up this project: ask, try the connection, write the configuration."),
@@ -60,7 +54,7 @@ _EXAMPLES = """\
   mtr python train.py --lr 0.1       sync, then run there as if typed there
   mtr 'make && ./bench | tee log'    one word is text for the server's shell
   mtr --pull 'out/*.png' ./plot      and bring back what it has made
-  mtr -s dev@10.0.0.7 nvidia-smi     any server, without configuration
+  mtr -s dev@gpu-01 --no-sync bash   any server, without configuration
 """
 
 
@@ -89,6 +83,7 @@ def load_verb(word: str) -> click.Command:
         )
     module, _, name = VERBS[word][0].partition(":")
     command: click.Command = getattr(importlib.import_module(module), name)
+    take_everywhere(command)
     return command
 
 
@@ -113,15 +108,28 @@ def _list_arguments(invocation: Invocation) -> list[str]:
 
 def _call(command: click.Command, name: str, arguments: list[str], invocation: Invocation) -> int:
     """Let click parse and run; its own complaints become errors of mtr's tree."""
-    more: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
-    _take_verbose(command)
     try:
-        result = command.main(arguments, prog_name=name, standalone_mode=False, obj=invocation, **more)
+        # What click's main() does besides is to make 1 of a reader that has gone.
+        with command.make_context(name, arguments, obj=invocation) as context:
+            result = command.invoke(context)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        raise UsageError(error.format_message(), hint=f"{name} --help") from error
+        raise _build_usage_error(error, name) from error
     return result if isinstance(result, int) else 0
+
+
+def _build_usage_error(error: click.ClickException, name: str) -> UsageError:
+    """Return click's complaint in the words that mtr's own parser has for it."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"{context.command_path if context else name} --help"
+    if isinstance(error, click.NoSuchOption):
+        close = error.possibilities or ()
+        return UsageError(f"no option {error.option_name}", hint=f"did you mean {close[0]}? {hint}" if close else hint)
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        return UsageError(f"`{name}` needs {error.param.make_metavar(click.Context(click.Command(name)))}", hint=hint)
+    message = error.format_message().removesuffix(".")
+    return UsageError(message[:1].lower() + message[1:], hint=hint)
 
 
 def _ensure_taken(command: click.Command, word: str, invocation: Invocation) -> None:
@@ -133,47 +141,6 @@ def _ensure_taken(command: click.Command, word: str, invocation: Invocation) -> 
     for option in OPTIONS:
         if option.name not in taken and getattr(invocation, option.name) != getattr(plain, option.name):
             raise UsageError(f"`mtr {word}` takes no {option.flags[-1]}", hint=f"mtr {word} --help")
-
-
-def _take_verbose(command: click.Command) -> None:
-    """Let ``-v`` and ``-vv`` stand behind every verb, too."""
-
-    def tell_more(_context: click.Context, _parameter: click.Parameter, value: int) -> int:
-        if value:
-            from mtr.watched import raise_verbosity
-
-            raise_verbosity(value)
-        return value
-
-    if isinstance(command, click.Group):
-        for child in command.commands.values():
-            _take_verbose(child)
-        return
-    option = next((parameter for parameter in command.params if parameter.name == "verbose"), None)
-    if option is None:
-        text = next(option.help for option in OPTIONS if option.name == "verbose")
-        option = click.Option(["-v", "--verbose"], count=True, expose_value=False, help=text)
-        command.params.append(option)
-    option.callback = tell_more
-
-
-def take(*names: str) -> Callable[[F], F]:
-    """Return a decorator that gives a verb the options ``names`` of the common table."""
-
-    def decorate(function: F) -> F:
-        for option in reversed([o for o in OPTIONS if o.name in names and o.help]):
-            more: dict[str, Any] = {"metavar": option.metavar or None, "is_flag": not option.metavar}
-            if option.name == "verbose":
-                more = {"count": True}
-            function = click.option(*option.flags, option.name, help=option.help, **more)(function)
-        return function
-
-    return decorate
-
-
-def choose(given: Any, invocation: Invocation, name: str) -> Any:
-    """Return the option ``name`` as given behind the verb, else as given before it."""
-    return given or getattr(invocation, name)
 
 
 def render_help() -> str:
@@ -197,8 +164,3 @@ def render_options() -> list[tuple[str, str]]:
 
 def _render_flags(flags: tuple[str, ...], metavar: str) -> str:
     return f"{', '.join(flags)} {metavar}".strip()
-
-
-def is_interactive() -> bool:
-    """Tell whether a person can be asked: stdin and stderr are terminals."""
-    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, is_interactive, take
 from mtr.cli.envelope import print_data, print_failure
-from mtr.cli.table import Cell, find_width, render_table, wants_colours
+from mtr.cli.options import keep_server, take, take_json
+from mtr.cli.table import Cell, find_width, render_table
 from mtr.errors import render_error
-from mtr.voice import Voice
+from mtr.voice import Voice, render_count, render_span, wants_colour
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @take("server", "directory")
 @click.argument("name", required=False)
 @click.pass_obj
-def up(invocation: Invocation, server: str | None, directory: str | None, name: str | None) -> int:
+def up(invocation: Invocation, name: str | None) -> int:
     """Open the connection to a server.
 
     NAME is the same as -s NAME. This is where a passphrase, a host key or a one-time code is asked for; every later
@@ -32,16 +32,13 @@ def up(invocation: Invocation, server: str | None, directory: str | None, name: 
     """
     from mtr.workflow import load_target, open_connection, refresh_ssh_config
 
-    target = load_target(
-        choose(directory, invocation, "directory"),
-        name or choose(server, invocation, "server"),
-        os.environ,
-        needs_project=False,
-    )
-    connection = open_connection(target.server, os.environ, Voice(), may_prompt=is_interactive())
+    keep_server(invocation, name)
+    voice = Voice()
+    target = load_target(invocation.directory, invocation.server, os.environ, needs_project=False)
+    connection = open_connection(target.server, os.environ, voice, may_prompt=voice.can_ask())
     connection.ensure_alive()
     refresh_ssh_config(target.project, os.environ)
-    Voice().say(f"{connection.label} is up")
+    voice.say(f"{connection.label} is up")
     return 0
 
 
@@ -50,9 +47,7 @@ def up(invocation: Invocation, server: str | None, directory: str | None, name: 
 @click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="Close every connection of yours, not just this server's.")
 @click.pass_obj
-def down(
-    invocation: Invocation, server: str | None, directory: str | None, name: str | None, *, everything: bool
-) -> int:
+def down(invocation: Invocation, name: str | None, *, everything: bool) -> int:
     """Close the connection to a server; commands that run over it are left to end.
 
     NAME is the same as -s NAME. Servers of the same address, user and options share a connection.
@@ -60,14 +55,10 @@ def down(
     from mtr.ssh.inventory import close_masters
     from mtr.workflow import load_target
 
+    keep_server(invocation, name)
     chosen = None
     if not everything:
-        chosen = load_target(
-            choose(directory, invocation, "directory"),
-            name or choose(server, invocation, "server"),
-            os.environ,
-            needs_project=False,
-        ).server
+        chosen = load_target(invocation.directory, invocation.server, os.environ, needs_project=False).server
     closed = close_masters(chosen, os.environ)
     for record in closed:
         Voice().say(f"closed {chosen.name if chosen else record.server_name} ({record.address})")
@@ -78,9 +69,9 @@ def down(
 
 @click.command()
 @take("directory")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@take_json
 @click.pass_obj
-def servers(invocation: Invocation, directory: str | None, as_json: bool) -> int:
+def servers(invocation: Invocation, *, as_json: bool) -> int:
     """List the servers of the configuration, and every open connection.
 
     The one marked * is where runs go. A connection is up from its first run, or `mtr up`, until `mtr down` or four
@@ -88,13 +79,13 @@ def servers(invocation: Invocation, directory: str | None, as_json: bool) -> int
     """
     from mtr.status import load_statuses
 
-    found = load_statuses(choose(directory, invocation, "directory"), os.environ)
+    found = load_statuses(invocation.directory, os.environ)
     if as_json:
         _print_json(found)
     elif found.rows:
         table = [_HEAD, *(_build_row(row, time.time()) for row in found.rows)]
-        width, colours = find_width(), wants_colours(os.environ)
-        click.echo(render_table(table, yields=(4, 2), width=width, colours=colours), nl=False, color=colours)
+        width, has_colour = find_width(), wants_colour(1)
+        click.echo(render_table(table, yields=(4, 2), width=width, has_colour=has_colour), nl=False, color=has_colour)
     elif found.error is None:
         Voice().say("no server is configured: mtr init; without that, any destination works: mtr -s user@host CMD")
     if found.error is None:
@@ -128,13 +119,5 @@ def _build_row(row: ServerStatus, now_s: float) -> list[Cell]:
 def _render_state(row: ServerStatus, now_s: float) -> str:
     if row.opened_s is None:
         return row.state
-    text = f"{row.state} {render_duration(now_s - row.opened_s)}"
-    return f"{text}, {row.sessions} session{'' if row.sessions == 1 else 's'}" if row.sessions else text
-
-
-def render_duration(seconds: float) -> str:
-    """Return e.g. ``12 s``, ``5 min``, ``3 h`` or ``2 d``."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"
+    text = f"{row.state} {render_span(now_s - row.opened_s)}"
+    return f"{text}, {render_count(row.sessions, 'session')}" if row.sessions else text

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, is_interactive, take
 from mtr.cli.envelope import print_data
+from mtr.cli.options import keep_server, take, take_json
 from mtr.errors import UsageError, reveal_controls
-from mtr.voice import Voice
+from mtr.progress import ERASE_LINE, can_erase
+from mtr.voice import Voice, render_count, wants_colour
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,45 +32,36 @@ _WIDTH = 12
 @take("server", "directory")
 @click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="Try every server of the configuration, side by side.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@take_json
 @click.pass_obj
-def doctor(
-    invocation: Invocation,
-    server: str | None,
-    directory: str | None,
-    name: str | None,
-    *,
-    everything: bool,
-    as_json: bool,
-) -> int:
+def doctor(invocation: Invocation, name: str | None, *, everything: bool, as_json: bool) -> int:
     """Try all that mtr needs, here and on the server, and say what is missing.
 
     Every check is the real thing: programs are run, a connection is opened as for a run, commands run over it. Below
     each fault stands the command that mends it. NAME is the same as -s NAME; a project is not needed.
 
     \b
-    Examples:
-      mtr doctor                 this machine, and the server that a run would take
+      mtr doctor                 this machine, and the server that runs go to
       mtr doctor dev@10.0.0.7    any server, without configuration
       mtr doctor --all --json    every server of the configuration, for a script
 
     Nothing is changed, here or there. The connection stays open as after `mtr up`, and as there the key of a new
-    host is stored and shown. A login may ask on a terminal, but never with --all. The status is 1 when something
+    host is stored and shown. A login may ask on a terminal, but never with --all. Exits with 1 if something
     fails; warnings leave 0.
-    """  # noqa: D301  click keeps the lines of a paragraph that begins so
+    """  # noqa: D301  click wants the character itself
     from mtr.doctor.examine import examine
 
-    requested = name or choose(server, invocation, "server")
-    if everything and requested:
+    keep_server(invocation, name)
+    if everything and invocation.server:
         raise UsageError("--all takes no server beside it", hint="mtr doctor --all")
-    waiting = _Waiting()
+    waiting, voice = _Waiting(), Voice()
     checks = examine(
-        choose(directory, invocation, "directory"),
-        requested,
+        invocation.directory,
+        invocation.server,
         os.environ,
-        Voice(),
+        voice,
         everything=everything,
-        may_prompt=is_interactive() and not as_json,
+        may_prompt=voice.can_ask() and not as_json,
         waits=waiting.show,
     )
     with closing(checks):
@@ -101,7 +93,7 @@ def _print_list(checks: Iterable[Check], waiting: _Waiting) -> Counter[str]:
             _print_skipped(skipped)
             skipped = []
         if check.title != title:
-            click.echo(("\n" if title else "") + click.style(reveal_controls(check.title), bold=_has_colours()))
+            click.echo(("\n" if title else "") + click.style(reveal_controls(check.title), bold=wants_colour(1)))
             title = check.title
         if check.state == "skip":
             skipped.append(check)
@@ -109,6 +101,7 @@ def _print_list(checks: Iterable[Check], waiting: _Waiting) -> Counter[str]:
             _print_check(check.state, check.id, check.found, check.remedy)
     if skipped:
         _print_skipped(skipped)
+    waiting.clear()
     click.echo(f"\n{_render_summary(counts, failed)}")
     return counts
 
@@ -120,7 +113,7 @@ def _print_skipped(checks: list[Check]) -> None:
 
 def _print_check(state: str, id: str, found: str, remedy: str) -> None:  # noqa: A002
     """Print the mark, the name, what was found, further words below it, and the remedy last."""
-    mark = click.style(f"{state:<4}", fg=_COLOURS[state]) if _has_colours() else f"{state:<4}"
+    mark = click.style(f"{state:<4}", fg=_COLOURS[state]) if wants_colour(1) else f"{state:<4}"
     first, *more = [reveal_controls(line) for line in found.splitlines()] or [""]
     indent = " " * (_WIDTH + 9)
     start = f"{id:<{_WIDTH}} {first}" if id else first
@@ -151,18 +144,13 @@ def _wrap(text: str, indent: int, *, first: int) -> list[str]:
 
 def _render_summary(counts: Counter[str], failed: list[Check]) -> str:
     """Return how it went in one line, with what failed by name: it may have scrolled away."""
-    warnings = f"{counts['warn']} warning{'' if counts['warn'] == 1 else 's'}"
+    warnings = render_count(counts["warn"], "warning")
     rest = f", {counts['skip']} not tried" if counts["skip"] else ""
     if failed:
         tried = counts.total() - counts["skip"]
         names = ", ".join(f"{check.id} ({check.place})" for check in failed)
         return reveal_controls(f"{len(failed)} of {tried} checks failed: {names}; {warnings}{rest}")
     return f"nothing failed: {counts['ok']} ok, {warnings}{rest}"
-
-
-def _has_colours() -> bool:
-    """Tell whether colours may be used: a terminal that knows them, and nobody who has said no (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 class _Waiting:
@@ -173,19 +161,19 @@ class _Waiting:
 
     def __init__(self) -> None:
         self._shown = ""
-        self._is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self._is_terminal = sys.stdout.isatty() and can_erase()
 
     def show(self, place: str, id: str) -> None:  # noqa: A002
         """Show that ``id`` is being looked at."""
         text = f"  ...   {id} ({reveal_controls(place)})"
         if self._is_terminal and id and text != self._shown:
-            sys.stdout.write(f"\r\x1b[K{text}\r")
+            sys.stdout.write(f"{ERASE_LINE}{text}\r")
             sys.stdout.flush()
             self._shown = text
 
     def clear(self) -> None:
         """Take away what is shown."""
         if self._shown:
-            sys.stdout.write("\r\x1b[K")
+            sys.stdout.write(ERASE_LINE)
             sys.stdout.flush()
             self._shown = ""

@@ -7,41 +7,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, is_interactive, take
 from mtr.cli.envelope import print_data
+from mtr.cli.options import take, take_json
 from mtr.errors import UsageError
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
     from mtr.sync.download import Downloaded
 
-_EXAMPLES = """\b
-mtr get out/model.pt              to downloads/model.pt
-mtr get out/model.pt best.pt      to best.pt
-mtr get 'runs/*/metrics.json'     to downloads/1/metrics.json, downloads/2/...
-mtr get 'logs/**/*.txt' '~/notes.md' here/   several; the last is a directory
-"""
 
-
-@click.command(epilog=_EXAMPLES)
+@click.command()
 @take("server", "directory", "quiet")
 @click.option("--to", "to", metavar="LOCAL", help="Where to put it; every other word is a REMOTE then.")
 @click.option("--force", is_flag=True, help="Replace local files that are newer, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print what came as JSON.")
-@click.argument("words", metavar="REMOTE... [LOCAL]", nargs=-1, required=True)
+@take_json
+@click.argument("remotes", metavar="REMOTE... [LOCAL]", nargs=-1, required=True)
 @click.pass_obj
-def get(
-    invocation: Invocation,
-    words: tuple[str, ...],
-    server: str | None,
-    directory: str | None,
-    to: str | None,
-    *,
-    quiet: bool,
-    force: bool,
-    as_json: bool,
-) -> int:
+def get(invocation: Invocation, remotes: tuple[str, ...], to: str | None, *, force: bool, as_json: bool) -> int:
     """Bring files and directories from the server.
+
+    \b
+      mtr get out/model.pt             to downloads/model.pt
+      mtr get out/model.pt best.pt     to best.pt
+      mtr get 'runs/*/metrics.json'    to downloads/1/metrics.json, and so on
+      mtr get 'logs/**/*.txt' '~/notes.md' here/    into a directory
 
     REMOTE is relative to the project's directory there, or absolute, or begins with ~/. A directory comes whole, but
     for .mtr/. Quote patterns and ~, so that your own shell does not expand them: * and ? as in a shell, ** for any
@@ -53,24 +42,24 @@ def get(
 
     What is the same here already is left, what is newer here stays. A large file that was cut goes on where it was.
     Exits with 1 if something did not come, and names it; with 125 if nothing did.
-    """
+    """  # noqa: D301  click wants the character itself
     from mtr.pull import Pull, render_done, resolve_destination
-    from mtr.sync.download import ensure_some, list_failures
+    from mtr.sync.download import ensure_meant, ensure_some, list_failures
     from mtr.voice import Voice
     from mtr.workflow import load_target, open_connection
 
-    quiet = choose(quiet, invocation, "quiet")
-    voice = Voice(quiet=quiet)
-    directory = choose(directory, invocation, "directory")
-    remotes, local = split_words(words, to, directory or os.curdir)
-    target = load_target(directory, choose(server, invocation, "server"), os.environ, needs_project=False)
-    destination = resolve_destination(target, remotes, local, os.environ, voice, directory=directory)
-    connection = open_connection(target.server, os.environ, voice, may_prompt=is_interactive())
-    result = Pull(target, remotes, destination, voice).bring(connection, force=force)
+    voice, directory = Voice(quiet=invocation.quiet), invocation.directory
+    names, local = split_words(remotes, to, directory or os.curdir)
+    target = load_target(directory, invocation.server, os.environ, needs_project=False)
+    destination = resolve_destination(target, names, local, os.environ, voice, directory=directory)
+    if not force:
+        ensure_meant(names, destination)
+    connection = open_connection(target.server, os.environ, voice, may_prompt=voice.can_ask())
+    result = Pull(target, names, destination, voice).bring(connection, force=force)
     ensure_some(connection, result)
     if as_json:
         print_data("get", build_data(result))
-    elif not quiet:
+    elif not invocation.quiet:
         voice.say(render_done(result, connection.server_name))
     for text in list_failures(result):
         voice.say(text)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mtr.cli.app import choose, is_interactive, take
 from mtr.cli.envelope import print_data
+from mtr.cli.options import take, take_json
 from mtr.errors import MtrError, UsageError, reveal_controls
 from mtr.process.signals import Interrupted
 from mtr.voice import Voice
@@ -35,13 +35,14 @@ _STOPPED = 1
 @click.option("--key-filename", metavar="FILE", help="The private key to log in with; else what ssh finds.")
 @click.option("--password-command", metavar="CMD", help="A command here that prints the password.")
 @click.option("--password-env", metavar="NAME", help="The variable here that holds the password.")
+@click.option("--python", metavar="ENV", help="The Python environment there: conda:NAME or venv:PATH.")
 @click.option("--pre-cmd", metavar="CODE", help="Shell code that runs there before each command.")
 @click.option("--yes", is_flag=True, help="Ask nothing: take what is given, and the defaults.")
 @click.option("--no-test", is_flag=True, help="Write without trying the server.")
 @take("dry_run")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@take_json
 @click.pass_obj
-def init(invocation: Invocation, /, directory: str | None, **options: Any) -> int:
+def init(invocation: Invocation, /, **options: Any) -> int:
     """Set up this project: ask, try the connection, write the configuration.
 
     On a terminal, asks for the server; Enter takes what stands in brackets. Then logs in, sees whether the directory
@@ -49,12 +50,14 @@ def init(invocation: Invocation, /, directory: str | None, **options: Any) -> in
     password) .mtr/local.yaml, which git does not see. No file is ever overwritten, and none written before the end.
 
     \b
-      mtr init                                       asks
-      mtr init --host gpu-box                        a Host of ~/.ssh/config; asks nothing
+      mtr init                   asks
+      mtr init --host gpu-box    a Host of ~/.ssh/config; asks nothing
       mtr init --host dev@gpu-01.lan:2222 --remote-dir '~/projects/demo'
-    """  # noqa: D301  \\b is click's mark of lines that stay as they are
-    options["dry_run"] = choose(options["dry_run"], invocation, "dry_run")
-    start = Path(choose(directory, invocation, "directory") or ".")
+
+    Exits with 1 if you stop it.
+    """  # noqa: D301  click wants the character itself
+    options["dry_run"] = invocation.dry_run
+    start = Path(invocation.directory or ".")
     voice = Voice()
     try:
         draft, trial = _prepare(start, options, voice)
@@ -82,7 +85,7 @@ def _prepare(start: Path, options: dict[str, Any], voice: Voice) -> tuple[Draft 
     from mtr.setup.site import AlreadySetUp, find_site
     from mtr.setup.trial import try_draft
 
-    may_ask = is_interactive() and not options["yes"]
+    may_ask = voice.can_ask() and not options["yes"]
     given = _parse_options(options)
     try:
         site = find_site(start, os.environ)

@@ -23,6 +23,7 @@ from mtr.setup.answers import (
 )
 from mtr.setup.draft import make_draft, resolve_user
 from mtr.setup.trial import try_draft
+from mtr.voice import read_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +50,7 @@ def _read(question: str, default: str = "") -> str:
     """
     shown = f" [{reveal_controls(default)}]" if default else ""
     _write(f"{question}{shown}: ")
-    line = sys.stdin.readline()
+    line = read_typed()
     if not line.endswith("\n"):
         raise EOFError
     return line.strip() or default
@@ -91,7 +92,7 @@ def ask_answers(site: Site, options: Mapping[str, Any], environ: Mapping[str, st
         answers = _ask_user(answers, environ)
     if options["remote_dir"] is None:
         answers = _ask_remote_dir(site, answers, environ)
-    return answers if options["pre_cmd"] is not None else _ask_pre_cmd(answers)
+    return answers if options["python"] is not None else _ask_python(answers)
 
 
 def ask_again(site: Site, before: Answers, environ: Mapping[str, str]) -> Answers:
@@ -100,8 +101,8 @@ def ask_again(site: Site, before: Answers, environ: Mapping[str, str]) -> Answer
     if answers.host == before.host:
         kept = {"name": before.name, "user": answers.user or before.user, **before.login}
         answers = replace(answers, **kept)
-    answers = replace(answers, remote_dir=before.remote_dir, pre_cmd=before.pre_cmd)
-    return _ask_pre_cmd(_ask_remote_dir(site, _ask_user(answers, environ), environ))
+    answers = replace(answers, remote_dir=before.remote_dir, python=before.python, pre_cmd=before.pre_cmd)
+    return _ask_python(_ask_remote_dir(site, _ask_user(answers, environ), environ))
 
 
 def _ask_server(hosts: list[str], environ: Mapping[str, str], default: str) -> Answers:
@@ -142,11 +143,11 @@ def _ask_remote_dir(site: Site, answers: Answers, environ: Mapping[str, str]) ->
     return replace(answers, remote_dir=None if found == own else found)
 
 
-def _ask_pre_cmd(answers: Answers) -> Answers:
-    question = "To run before each command, such as `conda activate torch`"
-    none = "" if answers.pre_cmd else " (Enter: nothing)"
-    code = _ask(f"{question}{none}", _checked("pre_cmd", empty=True), answers.pre_cmd or "")
-    return replace(answers, pre_cmd=code or None)
+def _ask_python(answers: Answers) -> Answers:
+    none = "" if answers.python else " (Enter: none)"
+    question = f"Python environment there, such as conda:torch or venv:.venv{none}"
+    found = _ask(question, _checked("python", empty=True), answers.python or "")
+    return replace(answers, python=found or None)
 
 
 def _checked(key: str, *, empty: bool = False) -> Callable[[str], str]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, render_options, take
+from mtr.cli.app import render_options
 from mtr.cli.envelope import print_data, print_failure
-from mtr.cli.table import find_width, wants_colours
-from mtr.command_line import OPTIONS
+from mtr.cli.options import take
+from mtr.cli.table import find_width
 from mtr.errors import MtrError
-from mtr.voice import Voice, show_error
+from mtr.voice import Voice, show_error, wants_colour
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
@@ -26,26 +26,15 @@ class _Verbs(click.Group):
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add ``cmd`` with these options, which count more than those in front."""
-        for option in OPTIONS if cmd.name != "start" else ():
-            if option.name in ("server", "directory"):
-                given = [*option.flags, option.name]
-                taken = click.Option(
-                    given, metavar=option.metavar, help=option.help, expose_value=False, callback=_override
-                )
-                cmd.params.append(taken)
+        if cmd.name != "start":
+            take("server", "directory")(cmd)
         super().add_command(cmd, name)
-
-
-def _override(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and parameter.name is not None:
-        setattr(context.obj, parameter.name, value)
-    return value
 
 
 @click.group(cls=_Verbs, invoke_without_command=True)
 @take("server", "directory")
 @click.pass_context
-def job(context: click.Context, server: str | None, directory: str | None) -> None:
+def job(context: click.Context) -> None:
     """Commands that go on when their client has gone.
 
     \b
@@ -59,9 +48,6 @@ def job(context: click.Context, server: str | None, directory: str | None) -> No
     ID is an id, the beginning of one, or a name; jobs are found on every server of the configuration, by any machine
     that has it. A job ends with its server alone: closing the laptop, a broken line and a logout leave it running.
     """  # noqa: D301  click's mark for lines that stay as they are
-    invocation: Invocation = context.obj
-    invocation.server = choose(server, invocation, "server")
-    invocation.directory = choose(directory, invocation, "directory")
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -130,7 +116,7 @@ def list_jobs(invocation: Invocation, *, everything: bool, running: bool, as_jso
     if as_json:
         _print_jobs(shown, failed)
     elif shown:
-        click.echo(render_jobs(shown, width=find_width(), colours=wants_colours(os.environ)), nl=False, color=True)
+        click.echo(render_jobs(shown, width=find_width(), has_colour=wants_colour(1)), nl=False, color=True)
     sys.stdout.flush()
     for error in failed.values():
         show_error(error)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtr.cli.connections import render_duration as render_age
 from mtr.cli.table import Cell, render_table
-from mtr.voice import render_bytes
+from mtr.voice import render_bytes, render_span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +27,10 @@ def choose_rows(jobs: Sequence[Job], *, everything: bool, running: bool) -> list
     return [job for job in jobs if job.is_alive or job.id in shown]
 
 
-def render_jobs(jobs: Sequence[Job], *, width: int | None, colours: bool) -> str:
+def render_jobs(jobs: Sequence[Job], *, width: int | None, has_colour: bool) -> str:
     """Return the table; where it is wider than ``width``, commands give way first, then names."""
     rows = [_HEAD, *(_build_row(job) for job in jobs)]
-    return render_table(rows, yields=(_COMMAND, _NAME, _SERVER), width=width, colours=colours)
+    return render_table(rows, yields=(_COMMAND, _NAME, _SERVER), width=width, has_colour=has_colour)
 
 
 def _build_row(job: Job) -> list[Cell]:
@@ -42,7 +41,7 @@ def _build_row(job: Job) -> list[Cell]:
         Cell(job.name or "-", "bold" if job.name else "dim"),
         Cell(job.server),
         Cell(render_state(job), _STYLES.get(job.state, "")),
-        Cell("-" if job.age_s is None else f"{render_age(job.age_s)} ago"),
+        Cell("-" if job.age_s is None else f"{render_span(job.age_s)} ago"),
         Cell(runs),
         Cell(render_bytes(size) if size else "-"),
         Cell(f"({job.reason}) {job.command}" if _tells_more(job) else job.command),

@@ -107,7 +107,7 @@ def _build_command() -> click.Command:
         asks the server only where a connection is open. For the servers and aliases of your own
         ~/.config/mtr/config.yaml there are commands: mtr-NAME CMD is mtr -s NAME CMD, and an alias is a command where
         no other is called so.
-        """  # noqa: D301  click's mark for lines that stay as they are
+        """  # noqa: D301  click wants the character itself
         del invocation
         print_start(shell or "", alias, os.environ)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, take
+from mtr.cli.options import take
 from mtr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--install", is_flag=True, help="The same, and put that line at the top of ~/.ssh/config; keeps a copy.")
 @click.option("--uninstall", is_flag=True, help="Take the line out again, and remove the file.")
 @click.pass_obj
-def ssh_config(invocation: Invocation, directory: str | None, *, write: bool, install: bool, uninstall: bool) -> int:
+def ssh_config(invocation: Invocation, *, write: bool, install: bool, uninstall: bool) -> int:
     """Let scp, git, rsync and editors use your servers by name, over mtr's connections.
 
     Prints what ssh has to know: the servers of your own configuration and of the project you stand in, each as a Host.
@@ -42,7 +41,7 @@ def ssh_config(invocation: Invocation, directory: str | None, *, write: bool, in
 
     if write + install + uninstall > 1:
         raise UsageError("--write, --install and --uninstall exclude each other", hint="mtr ssh-config --help")
-    project = find_project(Path(choose(directory, invocation, "directory") or "."), os.environ)
+    project = find_project(invocation.directory, os.environ)
     if uninstall:
         return _uninstall(Voice())
     if write or install:

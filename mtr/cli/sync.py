@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, is_interactive, take
 from mtr.cli.envelope import print_data
+from mtr.cli.options import take, take_json
 from mtr.errors import MtrError, UsageError, reveal_controls
 
 if TYPE_CHECKING:
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@take("server", "directory", "dry_run", "quiet", "verbose")
+@take("server", "directory", "dry_run", "quiet")
 @click.option("--full", is_flag=True, help="Compare everything; what differs there goes to the trash there.")
 @click.option("--watch", is_flag=True, help="Go on: sync again whenever something is saved.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was brought, or would be, as JSON.")
+@take_json
 @click.pass_obj
-def sync(
-    invocation: Invocation, /, *, full: bool, watch: bool, as_json: bool, **options: str | bool | int | None
-) -> int:
+def sync(invocation: Invocation, *, full: bool, watch: bool, as_json: bool) -> int:
     """Sync the project to its server and run nothing.
+
+    \b
+      mtr sync --dry-run    what would be brought, and deleted there
+      mtr sync --watch      again whenever something is saved, until Ctrl-C
 
     With --dry-run, prints what would be done: + new there, ~ replaced, - deleted, and with --full also ? for what
     only the server has.
-    """
+    """  # noqa: D301  click wants the character itself
     from mtr.run import Errand, build_delivery, open_line
     from mtr.voice import Voice
 
-    for name, value in options.items():
-        setattr(invocation, name, choose(value, invocation, name))
     if watch and (invocation.dry_run or as_json):
         other = "--dry-run" if invocation.dry_run else "--json"
         raise UsageError(f"--watch and {other} exclude each other", hint="mtr sync --help")
-    voice = Voice(quiet=invocation.quiet, verbose=bool(invocation.verbose))
-    route, line = open_line(invocation, os.environ, voice, may_prompt=is_interactive())
+    voice = Voice(quiet=invocation.quiet)
+    route, line = open_line(invocation, os.environ, voice, may_prompt=voice.can_ask())
     delivery = build_delivery(route, line, os.environ)
     if invocation.dry_run:
         from mtr.sync.compare import preview

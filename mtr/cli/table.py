@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mtr.errors import reveal_controls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _GAP = "  "
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "": ""}
@@ -27,7 +27,7 @@ class Cell:
         self.keeps_end = keeps_end
 
 
-def render_table(rows: Sequence[Sequence[Cell]], *, yields: Sequence[int], width: int | None, colours: bool) -> str:
+def render_table(rows: Sequence[Sequence[Cell]], *, yields: Sequence[int], width: int | None, has_colour: bool) -> str:
     """Return ``rows`` as lines. Where they are wider than ``width``, the columns ``yields`` give way, in this order.
 
     None is no limit: for a file or a program, which can have all of it.
@@ -35,7 +35,7 @@ def render_table(rows: Sequence[Sequence[Cell]], *, yields: Sequence[int], width
     widths = [max(measure(row[index].text) for row in rows) for index in range(len(rows[0]))]
     if width is not None:
         _shrink(widths, yields, width)
-    return "".join(f"{_render_row(row, widths, colours=colours)}\n" for row in rows)
+    return "".join(f"{_render_row(row, widths, has_colour=has_colour)}\n" for row in rows)
 
 
 def _shrink(widths: list[int], yields: Sequence[int], width: int) -> None:
@@ -46,13 +46,13 @@ def _shrink(widths: list[int], yields: Sequence[int], width: int) -> None:
             widths[index] = min(widths[index], max(10, widths[index] - over))
 
 
-def _render_row(row: Sequence[Cell], widths: Sequence[int], *, colours: bool) -> str:
+def _render_row(row: Sequence[Cell], widths: Sequence[int], *, has_colour: bool) -> str:
     shown = []
     for cell, width in zip(row, widths, strict=True):
         text = shorten(cell.text, width, keeps_end=cell.keeps_end)
         padding = " " * (width - measure(text))
         shown.append(
-            (f"\x1b[{_STYLES[cell.style]}m{text}\x1b[0m" if colours and cell.style and text else text) + padding
+            (f"\x1b[{_STYLES[cell.style]}m{text}\x1b[0m" if has_colour and cell.style and text else text) + padding
         )
     return _GAP.join(shown).rstrip()
 
@@ -74,8 +74,3 @@ def shorten(text: str, width: int, *, keeps_end: bool = False) -> str:
 def find_width() -> int | None:
     """Return how wide the terminal is that stdout goes to; None where it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def wants_colours(environ: Mapping[str, str]) -> bool:
-    """Tell whether stdout takes colours: a terminal that knows them, and nobody has asked for none (no-color.org)."""
-    return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"

@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
 FORMAT = "verbs 2"
 
-_KINDS = {"remote": "remote", "local": "files", "paths": "files", "file": "files"}
-_ARGUMENTS = {"job": "job", "get": "remote"}
-"""What the arguments of a verb are, whatever they are called."""
-
-_SERVER_ARGUMENTS = {("up", "name"), ("down", "name")}
+_KINDS = {("get", "remotes"): "remote", ("why", "paths"): "files", ("config", "file"): "files"}
+"""What an argument of a verb is, by verb and name; one called ``name`` is a server, those of ``job`` are jobs."""
 
 
 def load_tree(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -73,7 +70,6 @@ def _describe(command: click.Command, verb: str, text: str) -> dict[str, Any]:
         else:
             node["arguments"].append(kind)
             node["repeats"] = parameter.nargs == -1
-    node["options"].update({flag: {"help": "Print the help.", "takes": ""} for flag in ("-h", "--help")})
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
@@ -90,10 +86,8 @@ def _find_kind(parameter: click.Parameter, verb: str) -> str:
         return " ".join(["choice", *map(str, parameter.type.choices)])
     if isinstance(parameter.type, click.Path):
         return "files" if parameter.type.file_okay else "dirs"
-    if (verb, parameter.name) in _SERVER_ARGUMENTS:
-        return "server"
     if isinstance(parameter, click.Argument):
-        if verb in _ARGUMENTS:
-            return _ARGUMENTS[verb]
-        return _KINDS.get(parameter.name or "", "")
+        if verb == "job":
+            return "job"
+        return "server" if parameter.name == "name" else _KINDS.get((verb, parameter.name or ""), "")
     return parameter.name or ""

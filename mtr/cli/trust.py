@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, is_interactive, take
 from mtr.cli.envelope import print_data
+from mtr.cli.options import take, take_json
 from mtr.config.trust import VARIABLE, is_stored, is_trusted, revoke_trust, store_trust
 from mtr.errors import UsageError
 from mtr.voice import Voice
@@ -25,15 +24,15 @@ if TYPE_CHECKING:
 @take("directory")
 @click.option("--show", is_flag=True, help="Print the values and their hash, for MTR_TRUST; allow nothing.")
 @click.option("--yes", is_flag=True, help="Ask nothing: for scripts that mean it.")
-@click.option("--json", "as_json", is_flag=True, help="Print what --show prints as JSON.")
+@take_json
 @click.option("--revoke", is_flag=True, help="Forget all that was allowed for this project.")
 @click.pass_obj
-def trust(invocation: Invocation, directory: str | None, *, show: bool, yes: bool, as_json: bool, revoke: bool) -> int:
+def trust(invocation: Invocation, *, show: bool, yes: bool, as_json: bool, revoke: bool) -> int:
     """Allow what the project's configuration asks of this machine.
 
     Values that run programs here, give what is yours to a server, or weaken the check of host keys count only after
     this, where a file of the project sets them. Prints each value with the place where it is written; on a terminal,
-    asks. An edit of any other key changes nothing; an edit of one of these asks again.
+    asks. An edit of any other key changes nothing; an edit of one of these asks again. Exits with 1 if you say no.
     """
     from mtr.config.load import load_config
     from mtr.config.project import find_project
@@ -42,7 +41,7 @@ def trust(invocation: Invocation, directory: str | None, *, show: bool, yes: boo
         raise UsageError("--show and --revoke exclude each other", hint="mtr trust --help")
     if as_json and not show:
         raise UsageError("--json is for --show", hint="mtr trust --show --json")
-    project = find_project(Path(choose(directory, invocation, "directory") or "."), os.environ)
+    project = find_project(invocation.directory, os.environ)
     if revoke:
         return _revoke(str(project.config_dir.parent if project.config_dir else project.root))
     claim = load_config(project, os.environ).claim
@@ -73,7 +72,7 @@ def _grant(claim: Claim, *, asks: bool) -> int:
     if is_stored(claim, os.environ):
         voice.say("trusted already")
         return 0
-    if asks and not is_interactive():
+    if asks and not voice.can_ask():
         hint = f"on a terminal: mtr trust; in CI: {VARIABLE}={claim.digest}; in a script that means it: mtr trust --yes"
         raise UsageError("nobody can be asked here whether these values are to be trusted", hint=hint)
     if asks and not voice.ask("Trust these values?"):

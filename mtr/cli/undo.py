@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, is_interactive, take
 from mtr.cli.envelope import print_data
+from mtr.cli.options import take, take_json
 from mtr.errors import reveal_controls
 
 if TYPE_CHECKING:
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@take("server", "directory", "quiet", "verbose")
-@click.option("--json", "as_json", is_flag=True, help="Print what came back as JSON.")
+@take("server", "directory", "quiet")
+@take_json
 @click.pass_obj
-def undo(
-    invocation: Invocation, server: str | None, directory: str | None, *, quiet: bool, verbose: int, as_json: bool
-) -> int:
+def undo(invocation: Invocation, *, as_json: bool) -> int:
     """Bring back what the last sync replaced or deleted on the server.
 
     Takes the newest sync that deleted something there, or replaced something that had changed there, and prints the
@@ -31,19 +29,16 @@ def undo(
     """
     from mtr.run import open_line
     from mtr.sync.undo import undo as undo_push
-    from mtr.voice import Voice
+    from mtr.voice import Voice, render_count
 
-    voice = Voice(quiet=choose(quiet, invocation, "quiet"), verbose=bool(choose(verbose, invocation, "verbose")))
-    invocation.server = choose(server, invocation, "server")
-    invocation.directory = choose(directory, invocation, "directory")
-    route, line = open_line(invocation, os.environ, voice, may_prompt=is_interactive())
+    voice = Voice(quiet=invocation.quiet)
+    route, line = open_line(invocation, os.environ, voice, may_prompt=voice.can_ask())
     when, paths = undo_push(line, route.remote_dir)
     if as_json:
         print_data("undo", {"when": when if paths else None, "paths": list(paths)})
         return 0
     for path in paths:
         click.echo(reveal_controls(path))
-    files = "1 file" if len(paths) == 1 else f"{len(paths)} files"
-    taken = f"{files} brought back on {line.server_name}, taken by the sync of {when}"
+    taken = f"{render_count(len(paths), 'file')} brought back on {line.server_name}, taken by the sync of {when}"
     voice.say(taken if paths else "nothing to bring back")
     return 0

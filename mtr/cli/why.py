@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import choose, take
 from mtr.cli.envelope import print_data
+from mtr.cli.options import take, take_json
 from mtr.errors import sanitize
 
 if TYPE_CHECKING:
@@ -22,26 +22,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @take("server", "directory")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@take_json
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.pass_obj
-def why(
-    invocation: Invocation, server: str | None, directory: str | None, as_json: bool, paths: tuple[str, ...]
-) -> int:
+def why(invocation: Invocation, paths: tuple[str, ...], *, as_json: bool) -> int:
     """Say whether each PATH is synced, and which rule decides.
+
+    \b
+      mtr why data/big.bin    its answer, with file and line of the rule
 
     Rules, strong to weak: include, exclude, .mtrignore, .gitignore. Tracked files are synced whatever .gitignore
     says. Exits with 0 if every PATH is synced, else with 1.
-    """
+    """  # noqa: D301  click wants the character itself
     from mtr.voice import Voice
     from mtr.workflow import load_target
 
-    target = load_target(
-        choose(directory, invocation, "directory"),
-        choose(server, invocation, "server"),
-        os.environ,
-        needs_project=True,
-    )
+    target = load_target(invocation.directory, invocation.server, os.environ, needs_project=True)
     explanation = explain(target, paths)
     for line in explanation.warnings:
         Voice().say(line)

@@ -6,13 +6,12 @@ Shells that split the line themselves give its words; bash, which splits at ``:`
 from __future__ import annotations
 
 from mtr.aliases import split_words
-from mtr.command_line import OPTIONS, OWN_WORDS, Option
+from mtr.command_line import BY_FLAG, OWN_WORDS, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
 _MARK = "\0"
 
 
@@ -109,9 +108,9 @@ def _skip_options(cursor: Cursor, typed: list[str]) -> list[str]:
             cursor.forced = True
             break
         flag, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        if flag not in _BY_FLAG and not word.startswith("--"):
+        if flag not in BY_FLAG and not word.startswith("--"):
             flag, equals, value = word[:2], "=", word[2:]
-        option = _BY_FLAG.get(flag)
+        option = BY_FLAG.get(flag)
         if option is None or not option.metavar:
             continue
         if not equals:
@@ -134,6 +133,6 @@ def _find_attached(cursor: Cursor) -> None:
         flag, length = current[:2], 2
     else:
         return
-    option = _BY_FLAG.get(flag)
-    if option is not None and option.metavar and not cursor.forced and current not in _BY_FLAG:
+    option = BY_FLAG.get(flag)
+    if option is not None and option.metavar and not cursor.forced and current not in BY_FLAG:
         cursor.option, cursor.attached = option, length

@@ -98,9 +98,10 @@ def _read(file: Path, environ: Mapping[str, str]) -> tuple[Source | None, list[P
         return None, [], [Finding(str(file), 0, 0, "", error.message.removeprefix(f"{file}: "))]
     if source is None:
         return None, [], []
-    problems = order_problems(find_problems(source))
+    own = user_config_file(environ)
+    problems = order_problems(find_problems(source, is_own=source.file == own))
     findings = [_describe(problem) for problem in problems]
-    for ensure in (ensure_private, lambda source: ensure_own(source, user_config_file(environ))):
+    for ensure in (ensure_private, lambda source: ensure_own(source, own)):
         try:
             ensure(source)
         except ConfigError as error:

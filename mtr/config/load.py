@@ -8,10 +8,12 @@ with a password that others can read is refused as ssh refuses a key.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mtr.config.env_file import is_within
 from mtr.config.merge import Sourced, Tree, build_tree, list_positions, merge_all, merge_trees
 from mtr.config.model import BUILT_IN_EXCLUDE, Config, Secret, Server, home_dir
 from mtr.config.schema import PASSWORD_KEYS
@@ -172,7 +174,7 @@ class _Builder:
         return Server(
             name=name,
             hosts=_build_hosts(name, tree),
-            exclude=tuple(end.value for end in _additive(tree["exclude"])),
+            exclude=(*_exclude_env_file(tree), *(end.value for end in _additive(tree["exclude"]))),
             env={key: end.text for key, end in _ends(get_subtree(tree, "env"))},
             ssh_options=_build_ssh_options(get_subtree(tree, "ssh_options")),
             **_build_password(own),
@@ -205,6 +207,14 @@ class _Builder:
         file = end.position.file
         base = Path(self._home) if file == self._user_file else file.parent.parent
         return base / self._expand(end.value)
+
+
+def _exclude_env_file(tree: Tree) -> tuple[str, ...]:
+    """Return the pattern that leaves ``env_file`` here: what is in it travels as variables, and may be secret."""
+    path = _plain(tree.get("env_file"))
+    if not isinstance(path, str) or not is_within(path):
+        return ()
+    return ("/" + re.sub(r"([\\*?\[\] ])", r"\\\1", os.path.normpath(path)),)
 
 
 def _plain(end: object) -> Any:

@@ -70,13 +70,13 @@ class Project:
         return None if branch == ".invalid" else branch
 
 
-def find_project(directory: Path, environ: Mapping[str, str] | None = None) -> Project:
-    """Return the project around ``directory``; whether it may be synced is asked later.
+def find_project(directory: str | Path | None, environ: Mapping[str, str] | None = None) -> Project:
+    """Return the project around ``directory``, or the current one; whether it may be synced is asked later.
 
     Raises:
         ProjectError: there is no such directory.
     """
-    start = Path(os.path.realpath(directory))
+    start = Path(os.path.realpath(directory or _find_current()))
     if not start.is_dir():
         raise ProjectError(f"{directory} is not a directory", hint="mtr -C DIR CMD, with a directory that is there")
     homes = _list_homes(os.environ if environ is None else environ)
@@ -93,6 +93,14 @@ def find_project(directory: Path, environ: Mapping[str, str] | None = None) -> P
         git_dir=git_dir,
         is_refused=_refuse(root, homes),
     )
+
+
+def _find_current() -> str:
+    """Return the current directory, which somebody may have removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        raise ProjectError("the current directory no longer exists", hint="cd to one that does") from error
 
 
 def _list_homes(environ: Mapping[str, str]) -> tuple[Path, ...]:

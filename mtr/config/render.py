@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 
@@ -22,3 +23,13 @@ def render_scalar(value: str | int) -> str:
         return text.partition("\n")[0]
     quoted: str = yaml.safe_dump(value, allow_unicode=True, width=math.inf, default_style='"')
     return quoted.rstrip("\n")
+
+
+def render_value(value: object) -> str:
+    """Return any value on one line, for people to read: lists and mappings in braces, long texts plain, too."""
+    import yaml
+
+    if isinstance(value, str) and not value.isprintable():
+        return json.dumps(value)
+    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=math.inf)
+    return text.removesuffix("\n").removesuffix("\n...")

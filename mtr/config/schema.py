@@ -73,8 +73,8 @@ SHARED_KEYS: dict[str, Any] = {
         ),
     ),
     "env_file": _describe(
-        "A file here with NAME=VALUE lines, environment variables of the command; weaker than `env`. Relative to the "
-        "project's root.",
+        "A file here with NAME=VALUE lines, environment variables of the command; weaker than `env`. It stays here. "
+        "Relative to the project's root.",
         "string",
         **_LINE,
     ),

@@ -55,10 +55,9 @@ def select_server(config: Config, requested: str | None, environ: Mapping[str, s
 
 def explain_choice(config: Config, requested: str | None, environ: Mapping[str, str]) -> str:
     """Return why :func:`select_server` chooses as it does, in words."""
-    if requested:
-        return "you have named it"
-    if environ.get("MTR_SERVER"):
-        return "MTR_SERVER names it"
+    if named := requested or environ.get("MTR_SERVER"):
+        how = "you have named it" if requested else "MTR_SERVER names it"
+        return how if named in config.servers else f"{how}; a destination that no configuration names"
     if config.default is not None:
         return f"`default` names it, {config.sources[('default',)]}"
     return "it is the first one under `servers`"

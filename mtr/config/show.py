@@ -6,7 +6,6 @@ Knows no key but those that hold secrets: what the schema gets shows as well.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from mtr.config.merge import Sourced, Tree, build_tree, merge_all, merge_trees
 from mtr.config.model import home_dir
 from mtr.config.published import list_built_in
 from mtr.config.remote_dir import resolve_remote_dir
+from mtr.config.render import render_value
 from mtr.config.schema import SCHEMA, SERVER_KEYS
 from mtr.errors import MtrError, reveal_controls
 
@@ -141,9 +141,9 @@ def _show(tree: Tree, shorten: Shorten) -> Shown:
 def _list_lines(tree: Tree, shorten: Shorten, path: KeyPath) -> Iterator[Line]:
     depth = len(path)
     for key, value in tree.items():
-        shown = _render(key)
+        shown = render_value(key)
         if isinstance(value, Sourced):
-            text = f"{shown}: {_render(mask((*path, key), value))}"
+            text = f"{shown}: {render_value(mask((*path, key), value))}"
             yield Line(depth, text, shorten.position(value.position))
         elif not value:
             yield Line(depth, f"{shown}: {'{}' if isinstance(value, dict) else '[]'}")
@@ -153,7 +153,7 @@ def _list_lines(tree: Tree, shorten: Shorten, path: KeyPath) -> Iterator[Line]:
         else:
             yield Line(depth, f"{shown}:")
             for end in value:
-                yield Line(depth + 1, f"- {_render(end.value)}", shorten.position(end.position))
+                yield Line(depth + 1, f"- {render_value(end.value)}", shorten.position(end.position))
 
 
 def _list_values(tree: Tree, path: KeyPath) -> Iterator[dict[str, Any]]:
@@ -185,16 +185,6 @@ def mask(path: KeyPath, end: Sourced) -> Any:
 
 _SECRET_KEYS = frozenset(("password", "password_command"))
 """A command may have the secret in it; the name of a variable has not."""
-
-
-def _render(value: object) -> str:
-    """Return a value as YAML in one line."""
-    import yaml
-
-    if isinstance(value, str) and not value.isprintable():
-        return json.dumps(value)
-    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1 << 20)
-    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def render_lines(lines: Sequence[Line]) -> str:

@@ -42,8 +42,8 @@ def ensure_valid(source: Source, *, is_own: bool = False) -> None:
         raise build_config_error(problems)
 
 
-def find_problems(source: Source, *, is_own: bool = False) -> list[Problem]:
-    """Return everything that is wrong in a file."""
+def find_problems(source: Source, *, is_own: bool) -> list[Problem]:
+    """Return everything that is wrong in a file; ``is_own`` as in :func:`ensure_valid`."""
     problems = [*source.problems, *_find_schema_problems(source), *_find_further_problems(source, is_own=is_own)]
     # The library walks sets; the order of the file makes it the anchor's own place that is named first.
     ranks = {path: rank for rank, path in enumerate(source.values)}

@@ -24,6 +24,7 @@ from mtr.process.spawn import is_ended, start_inherited, wait_for
 from mtr.ssh.connection import connect
 from mtr.ssh.master import kill_master, list_masters
 from mtr.state import ensure_runtime_dir
+from mtr.voice import wants_colour
 from mtr.workflow import load_target
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ class UnexpectedStatus(MtrError):
 class Screen:
     """Prints for people."""
 
-    def __init__(self, *, colours: bool) -> None:
-        self._colours = colours
+    def __init__(self, *, has_colour: bool) -> None:
+        self._has_colour = has_colour
 
     def say(self, line: str = "") -> None:
         """Print a line."""
@@ -83,7 +84,7 @@ class Screen:
 
     def paint(self, code: str, text: str) -> str:
         """Return ``text`` in an SGR style (ECMA-48), where there are colours."""
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
+        return f"\x1b[{code}m{text}\x1b[0m" if self._has_colour else text
 
     def bold(self, text: str) -> str:
         """Return what the eye looks for."""
@@ -92,11 +93,6 @@ class Screen:
     def dim(self, text: str) -> str:
         """Return what stands back."""
         return self.paint("2", text)
-
-
-def has_colours(environ: Mapping[str, str]) -> bool:
-    """Tell whether stdout takes colours: a terminal, and nobody said no (no-color.org)."""
-    return os.isatty(1) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def run_demo(kind: str, environ: Mapping[str, str]) -> int:
@@ -108,7 +104,7 @@ def run_demo(kind: str, environ: Mapping[str, str]) -> int:
         UnexpectedStatus: a run did not do what it must.
         Interrupted: a signal ended the demo; everything has been cleaned up.
     """
-    screen = Screen(colours=has_colours(environ))
+    screen = Screen(has_colour=wants_colour(1))
     _conclude(screen, _play(screen, kind, environ))
     return 0
 

@@ -64,6 +64,11 @@ def fail(found: str, remedy: str = "") -> Finding:
     return Finding(FAIL, found, remedy)
 
 
+def fail_with(error: MtrError) -> Finding:
+    """Return an error of mtr's as a finding: its message, the other side's words below it, and its hint."""
+    return fail("\n".join(filter(None, (error.message, error.detail.strip("\n")))), error.hint)
+
+
 class Skipped(Exception):
     """A check that has no meaning here is left out, and not shown."""
 
@@ -98,7 +103,7 @@ class Ward:
         except Skipped:
             return
         except MtrError as error:
-            finding = fail("\n".join(filter(None, (error.message, error.detail.strip("\n")))), error.hint)
+            finding = fail_with(error)
         except OSError as error:
             name = f"{error.filename}: " if error.filename else ""
             finding = fail(f"{name}{error.strerror or error}", f"ls -ld {error.filename}" if error.filename else "")

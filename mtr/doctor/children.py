@@ -19,7 +19,8 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mtr.doctor.check import FAIL, Check, Ward
+from mtr.doctor.check import FAIL, Check, Ward, fail_with
+from mtr.errors import build_internal
 from mtr.process.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -122,12 +123,8 @@ def _examine(place: str, examine: Callable[[Ward], None], send: Callable[[dict[s
     try:
         examine(ward)
     except Exception as error:  # noqa: BLE001  what nobody has thought of is a finding as well, and not silence
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "nowhere"
-        words = f"a fault of mtr itself: {type(error).__name__}: {error}\nat {where}"
-        send({"check": asdict(Check("doctor", place, FAIL, words, "report these lines", title=ward.title))})
+        found = fail_with(build_internal(error))
+        send({"check": asdict(Check("doctor", place, FAIL, found.found, found.remedy, title=ward.title))})
 
 
 def _write(descriptor: int, message: dict[str, Any]) -> None:

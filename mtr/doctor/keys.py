@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mtr.doctor.check import Finding, fail, ok, warn
 from mtr.errors import MissingProgram, MtrError
 from mtr.process.piped import ProgramTimeout, run_piped
+from mtr.voice import render_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +36,7 @@ def check_agent(environ: Mapping[str, str]) -> Finding:
     if found.status not in (0, 1):
         return warn(f"nobody answers on SSH_AUTH_SOCK={socket}", _NEW_AGENT)
     count = len(found.stdout.splitlines()) if found.status == 0 else 0
-    words = f"{count} key{'' if count == 1 else 's'}, {socket}"
+    words = f"{render_count(count, 'key')}, {socket}"
     if count >= MANY_KEYS:
         return warn(
             f"{words}: servers cut a login off after about {MANY_KEYS}; name each server's own with `key_filename`",

@@ -7,14 +7,15 @@ import shlex
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mtr.doctor.capacity import TRIES, count_sessions
-from mtr.doctor.check import FAIL, Finding, Skipped, fail, ok, warn
+from mtr.doctor.check import FAIL, Finding, Skipped, fail, fail_with, ok, warn
 from mtr.doctor.facts import ServerFacts, parse_facts
 from mtr.doctor.keys import check_key_files
 from mtr.doctor.remedies import render_sshd_line, render_there
-from mtr.doctor.told import Told
+from mtr.doctor.verdicts import Verdicts
 from mtr.errors import EXIT_FAILURE, ConnectionRefused, ConnectionTimeout, MtrError
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
@@ -90,13 +91,14 @@ class Examination:
         ward.make("output", self._check_output, needs="session")
         ward.make("system", self._ask, needs="session")
         ssh = self._render_ssh().removesuffix(" true")
-        told = Told(self.server.name, self._remote_dir, self._facts, *self._asked_s, ssh=ssh)
-        for name, look in told.list_checks():
+        verdicts = Verdicts(self.server.name, self._remote_dir, self._facts, *self._asked_s, ssh=ssh)
+        for name, look in verdicts.list_checks():
             ward.make(name, look, needs="system")
         ward.make("sessions", self._check_sessions, needs="session", limit_s=25.0)
         ward.make("run", self._check_run, needs="session", limit_s=25.0)
-        if self.server.pre_cmd:
-            ward.make("pre_cmd", lambda: self._check_pre_cmd(self.server.pre_cmd or ""), needs="run", limit_s=75.0)
+        for key in ("python", "pre_cmd"):
+            if value := getattr(self.server, key):
+                ward.make(key, partial(self._check_prepared, key, value), needs="run", limit_s=75.0)
         # Last: its session ends a moment after it is let go of, and would count among those that are open.
         ward.make("sftp", self._check_sftp, needs="session")
         ward.make("new-login", self._check_new_login, needs="login")
@@ -182,7 +184,7 @@ class Examination:
         except (ConnectionRefused, ConnectionTimeout):
             raise
         except MtrError as error:
-            self._login = fail("\n".join(filter(None, (error.message, error.detail.strip("\n")))), error.hint)
+            self._login = fail_with(error)
             return ok("answers")
         took_s = time.monotonic() - started_s
         self._connection = connection
@@ -251,7 +253,7 @@ class Examination:
 
     def _begin_new_login(self, connection: BaseConnection) -> None:
         """Log in once more, beside the connection: what a run has to do when that has gone."""
-        from mtr.ssh.anew import log_in_anew
+        from mtr.ssh.new_login import log_in_anew
         from mtr.ssh.options import has_password
 
         if not connection.facts.ssh or has_password(self.server):
@@ -322,10 +324,8 @@ class Examination:
         facts = parse_facts(found.stdout.decode(errors="replace"))
         if facts is None:
             words = found.stderr.decode(errors="replace")[:400]
-            return fail(
-                f"the questions of doctor came to no end there (status {found.status})\n{words}".rstrip(),
-                "mtr -vv true",
-            )
+            found_words = f"the questions of doctor came to no end there (status {found.status})\n{words}"
+            return fail(found_words.rstrip(), self._render_run())
         self._facts = facts
         return ok(f"{facts.system or 'unknown'}, as {facts.user or 'somebody'}")
 
@@ -335,20 +335,30 @@ class Examination:
         """Run through the gate as a run does: `true`, then text that prints a variable sent along and leaves 7."""
         status, _ = self._run_there(["true"], is_text=False)
         if status != 0:
-            return fail(f"`true` ended with status {status}", "mtr -vv true")
+            return fail(f"`true` ended with status {status}", self._render_run())
         word = os.urandom(4).hex()
         status, out = self._run_there(['printf %s "$MTR_DOCTOR"; exit 7'], is_text=True, env={"MTR_DOCTOR": word})
         if status != 7:
             return fail(f"`exit 7` ended with status {status}", render_there(self.server.name, "exit 7"))
         if not out.endswith(word.encode()):
-            return fail("a variable of the environment did not arrive", "mtr -e A=b printenv A")
+            return fail(
+                "a variable of the environment did not arrive",
+                self._render_run("-e A=b", "printenv A"),
+            )
         return ok("`true` leaves 0, `exit 7` leaves 7, the environment arrives")
 
-    def _check_pre_cmd(self, pre_cmd: str) -> Finding:
-        """Run what the configuration runs in front of every command, where it runs; its directory is not made."""
+    def _check_prepared(self, key: str, value: str) -> Finding:
+        """Run `true` behind what the configuration has in front of every command; its directory is not made."""
         place = self._remote_dir if self._facts.is_there else "~"
-        status, _ = self._run_there(["true"], is_text=False, pre_cmd=pre_cmd, place=place)
-        return ok(f"ends well in {place}") if status == 0 else fail(f"`true` after it ended with status {status}")
+        python, pre_cmd = (value, "") if key == "python" else ("", value)
+        status, _ = self._run_there(["true"], is_text=False, place=place, python=python, pre_cmd=pre_cmd)
+        if status != 0:
+            return fail(f"`true` after it ended with status {status}", self._render_run())
+        return ok(f"{value} is there" if key == "python" else f"ends well in {place}")
+
+    def _render_run(self, option: str = "-vv", words: str = "true") -> str:
+        """Return the run on this server that shows more of what has failed; -vv: every program of it."""
+        return f"mtr {option} -s {shlex.quote(self.server.name)} --no-sync {words}"
 
     def _run_there(
         self,
@@ -356,18 +366,26 @@ class Examination:
         *,
         is_text: bool,
         env: Mapping[str, str] | None = None,
-        pre_cmd: str = "",
         place: str = "~",
+        pre_cmd: str = "",
+        python: str = "",
     ) -> tuple[int, bytes]:
         """Return the status and the stdout of a run in ``place``; where the gate refuses, its reason is raised."""
-        from mtr.run import build_refusal
+        from mtr.ssh.diagnosis import build_refusal
 
         shell = self.server.shell
         command = Command(
-            new_run_id(), tuple(words), is_text=is_text, remote_dir=place, shell=shell, pre_cmd=pre_cmd, env=env
+            new_run_id(),
+            tuple(words),
+            is_text=is_text,
+            remote_dir=place,
+            shell=shell,
+            pre_cmd=pre_cmd,
+            python=python,
+            env=env,
         )
         connection = self._connected
-        found = connection.run(command, timeout_s=60.0 if pre_cmd else SESSION_S)
+        found = connection.run(command, timeout_s=60.0 if pre_cmd or python else SESSION_S)
         if found.status == EXIT_FAILURE and (refusal := connection.load_refusal(command.run_id)):
             raise build_refusal(self.server.name, command, refusal)
         return found.status, found.stdout

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtr.config.load import load_config
 from mtr.config.project import find_project
-from mtr.config.select import select_server
+from mtr.config.select import explain_choice, select_server
 from mtr.config.trust import is_trusted
 from mtr.doctor.check import Finding, Skipped, ok, warn
-from mtr.errors import ProjectError
+from mtr.voice import render_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,17 +36,12 @@ class Settings:
         ward.make("server", lambda: self._choose(requested, everything=everything), needs="config")
 
     def _check_files(self) -> Finding:
-        try:
-            directory = self._directory or os.getcwd()
-        except FileNotFoundError as error:
-            raise ProjectError("the current directory no longer exists", hint="cd to one that does") from error
-        self.project = find_project(Path(directory), self._environ)
+        self.project = find_project(self._directory, self._environ)
         self.config = load_config(self.project, self._environ)
         if not self.config.files:
             return ok("none; any destination works: mtr -s user@host CMD")
-        count = len(self.config.servers)
         files = ", ".join(map(str, self.config.files))
-        return ok(f"{files}: {count} server{'' if count == 1 else 's'}")
+        return ok(f"{files}: {render_count(len(self.config.servers), 'server')}")
 
     def _check_trust(self) -> Finding:
         claim = self.config.claim if self.config else None
@@ -77,15 +70,4 @@ class Settings:
             )
         server = select_server(config, named, self._environ)
         self.servers = [server]
-        return ok(f"{server.name}: {explain_choice(config, requested, named)}")
-
-
-def explain_choice(config: Config, requested: str | None, named: str | None) -> str:
-    """Return why a server was chosen."""
-    if named is not None:
-        how = "asked for" if requested else "MTR_SERVER names it"
-        return how if named in config.servers else f"{how}; a destination that no configuration names"
-    if config.default is not None:
-        position = config.sources.get(("default",))
-        return f"`default` of {position}" if position else "`default`"
-    return "the first of the configuration"
+        return ok(f"{server.name}: {explain_choice(config, requested, self._environ)}")

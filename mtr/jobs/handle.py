@@ -21,11 +21,11 @@ from mtr.jobs.follow import RETRY_S, Follower
 from mtr.jobs.model import Job, JobError
 from mtr.jobs.noted import drop_note, note_job
 from mtr.jobs.start import new_job_id, turn_into_start
+from mtr.ssh.diagnosis import build_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mtr.errors import MtrError
     from mtr.ssh.base import BaseConnection
     from mtr.ssh.gate import Command
 
@@ -124,12 +124,10 @@ class Jobs:
         self,
         connection: BaseConnection,
         build_command: Callable[[Sequence[str] | str], Command],
-        build_refusal: Callable[[Command, Sequence[str]], MtrError],
     ) -> None:
-        """``build_command`` makes an argv the project's; ``build_refusal`` says why the gate did not start it."""
+        """``build_command`` makes an argv the project's."""
         self._connection = connection
         self._build_command = build_command
-        self._build_refusal = build_refusal
 
     def start(self, argv: Sequence[str] | str, *, name: str = "", timeout_s: float | None = None) -> JobHandle:
         """Start ``argv``, or a string in a shell, in the project's directory there; nothing is synced.
@@ -150,7 +148,7 @@ class Jobs:
         turn_into_start(command, job_id, name, [] if timeout_s is None else [f"timeout={timeout_s:g}"])
         found = self._connection.run(command, timeout_s=60.0)
         if found.status == EXIT_FAILURE and (refusal := self._connection.load_refusal(command.run_id)):
-            raise self._build_refusal(command, refusal)
+            raise build_refusal(self._connection.server_name, command, refusal)
         if found.status != 0:
             words = found.stderr.decode(errors="replace")
             raise JobError(f"no job could be started on {self._connection.label}", detail=words, hint="mtr doctor")

@@ -9,6 +9,7 @@ ended on the server.
 from __future__ import annotations
 
 import _signal
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,16 +48,33 @@ class Expired(Interrupted):
         return 124
 
 
+REPEATED_S = 1.0
+"""Who presses Ctrl-C several times means one end: what it takes to end the run on the server is not cut off by that."""
+
+
 class raise_on_signals:  # noqa: N801  read as a statement: with raise_on_signals()
-    """Turn INT, TERM, HUP and QUIT into :class:`Interrupted`, but for those that were ignored before (nohup, ``&``)."""
+    """Turn INT, TERM, HUP and QUIT into :class:`Interrupted`, but for those that were ignored before (nohup, ``&``).
+
+    Further ones within ``REPEATED_S`` mean the same; one that comes later cuts off what is still being cleaned up.
+    """
+
+    raised_s = float("-inf")
 
     def __enter__(self) -> None:
+        if type(self) is raise_on_signals:
+            raise_on_signals.raised_s = float("-inf")
         self._before = {number: _signal.getsignal(number) for number in _ENDING}
         for number, handler in self._before.items():
             if handler is not _signal.SIG_IGN:
                 _signal.signal(number, self._take)
 
     def _take(self, signum: int, _frame: FrameType | None) -> None:
+        if time.monotonic() - raise_on_signals.raised_s >= REPEATED_S:
+            self._raise(signum)
+
+    @staticmethod
+    def _raise(signum: int) -> None:
+        raise_on_signals.raised_s = time.monotonic()
         raise Interrupted(signum)
 
     def __exit__(self, *_: object) -> None:
@@ -80,4 +98,4 @@ class signals_held(raise_on_signals):  # noqa: N801
     def __exit__(self, kind: object = None, *_: object) -> None:
         super().__exit__()
         if self._held and kind is None:
-            raise Interrupted(self._held[0])
+            self._raise(self._held[0])

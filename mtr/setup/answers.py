@@ -16,7 +16,7 @@ from mtr.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SHARED = ("host", "port", "remote_dir", "pre_cmd")
+SHARED = ("host", "port", "remote_dir", "python", "pre_cmd")
 """Keys that are the same for everybody who works on the project: they go into the file that is committed."""
 
 PERSONAL = ("user", "key_filename", "password_env", "password_command", "password")
@@ -38,6 +38,7 @@ class Answers:
     user: str | None = None
     port: int | None = None
     remote_dir: str | None = None
+    python: str | None = None
     pre_cmd: str | None = None
     key_filename: str | None = None
     password: Secret | None = field(default=None, repr=False)
@@ -161,4 +162,6 @@ def apply_options(answers: Answers, options: Mapping[str, Any], directory: str, 
     return replace(answers, **given)
 
 
-_OPTIONS = ("user", "port", "name", "remote_dir", "pre_cmd", "key_filename", "password_env", "password_command")
+_OPTIONS = (
+    "user", "port", "name", "remote_dir", "python", "pre_cmd", "key_filename", "password_env", "password_command",
+)  # fmt: skip

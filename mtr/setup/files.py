@@ -34,8 +34,8 @@ _FROM_SSH_CONFIG = """\
 _CONFIG_MORE = """\
     # All that follows is as it is without these lines, or an example.
     # remote_dir: ~/projects/{project}    # else one of mtr's own, in ~/mtr
-    # pre_cmd: source ~/.bashrc && conda activate torch   # before each command
-    # python: conda:torch                 # or just the environment to run in
+    # python: conda:torch                 # an environment there, or venv:.venv
+    # pre_cmd: module load cuda/12.4      # shell code before each command
     # env:
     #   CUDA_VISIBLE_DEVICES: 0
 

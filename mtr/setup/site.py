@@ -156,8 +156,10 @@ class _staged:  # noqa: N801  read as a statement: with _staged(...)
             stage.mkdir()
             for name, data in self._files.items():
                 _write_new(stage / name, data, MODES[name])
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(self._base, ignore_errors=True)
+            if isinstance(error, OSError):
+                error.filename = str(self._root)  # what a write says of itself names no file, and the stage is gone
             raise
         return stage
 
@@ -189,7 +191,7 @@ def _link_each(site: Site, stage: Path, files: Mapping[str, bytes]) -> None:
         for name in ORDER:
             if name == IGNORE and name in files and site.ignore is not None:
                 mode = (site.folder / name).stat().st_mode & 0o777
-                write_atomic(str(site.folder / name), files[name], mode)
+                write_atomic(str(site.folder / name), files[name], mode, lasts=True)
             elif name in files and _link(stage / name, site.folder / name, files[name], MODES[name]) and name != IGNORE:
                 made.append(site.folder / name)
     except BaseException:

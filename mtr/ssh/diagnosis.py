@@ -1,4 +1,4 @@
-"""Reading ssh's own words: why a connection did not open, and how a session ended. Pure.
+"""Reading ssh's own words, and the gate's: why a connection did not open, or a command did not start. Pure.
 
 The texts are OpenSSH's (sshconnect.c, ssh.c, mux.c) and the C library's; they are not translated, since ssh
 never calls setlocale for messages. What is not recognised stays a plain :class:`ConnectError` with the words.
@@ -15,6 +15,7 @@ from mtr.errors import (
     ConnectError,
     ConnectionRefused,
     ConnectionTimeout,
+    GateRefused,
     HostKeyChanged,
     RemoteDiskFull,
     RemoteNotWritable,
@@ -28,15 +29,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mtr.ssh.endpoint import Endpoint
+    from mtr.ssh.gate import Command
     from mtr.ssh.known_hosts import KnownKey
 
 
-def build_connect_error(endpoint: Endpoint, log: str, status: int) -> ConnectError:
-    """Return the error for a master that did not open, from its log and its exit status."""
+def build_connect_error(endpoint: Endpoint, log: str, status: int, *, asked: bool = True) -> ConnectError:
+    """Return the error for a master that did not open, from its log and its exit status.
+
+    ``asked`` says that whatever the server wanted could be answered: by a person, or with a password.
+    """
     words = drop_noise(log)
     for pattern, build in _CAUSES:
         if re.search(pattern, log):
-            return build(endpoint, words)
+            is_unasked = build is _denied and not asked and re.search(_WOULD_ASK, log)
+            return _unasked(endpoint, words) if is_unasked else build(endpoint, words)
     words = words or f"ssh ended with status {status} and said nothing"
     return ConnectError(f"cannot connect to {endpoint.label}", detail=words, hint=_try_ssh(endpoint))
 
@@ -81,6 +87,17 @@ def _unknown_host(endpoint: Endpoint, words: str) -> ConnectError:
 def _denied(endpoint: Endpoint, words: str) -> ConnectError:
     hint = f"check user and key; where it must ask: mtr up -s {endpoint.server_name}; to see more: {_try_ssh(endpoint)}"
     return AuthenticationFailed(f"{_name_refuser(endpoint, words)} accepts no login", detail=words, hint=hint)
+
+
+_WOULD_ASK = r"Permission denied \([^)]*(?:password|keyboard-interactive)"
+"""How ssh names what a server would still take (sshconnect2.c)."""
+
+
+def _unasked(endpoint: Endpoint, words: str) -> ConnectError:
+    message = (
+        f"{_name_refuser(endpoint, words)} takes no key of yours; it wants a password or a code, and nobody is asked"
+    )
+    return AuthenticationFailed(message, detail=words, hint=f"mtr up {endpoint.server_name}")
 
 
 def _name_refuser(endpoint: Endpoint, words: str) -> str:
@@ -173,3 +190,43 @@ def build_prepare_error(status: int, label: str, remote_dir: str, words: str) ->
         hint = "wait for the other run; if there is none, remove .mtr/busy.* in that directory there"
         return SyncError(f"{label}: somebody's sync to {remote_dir} does not end", hint=hint)
     return SyncError(f"{label}: cannot look at {remote_dir} (status {status})", detail=words)
+
+
+def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> GateRefused:
+    """Return the error for what the gate left when it refused: a word, then the system's own words."""
+    reason, detail = words[0], "\n".join(words[1:])
+    where = f"{command.remote_dir}/{command.subdir}".rstrip("/")
+    if reason == "directory":
+        return GateRefused(
+            f"{server_name}: cannot enter {where}; the command did not start",
+            detail=detail,
+            hint="check `remote_dir`, and who may write there",
+        )
+    if reason == "pre_cmd":
+        ended = f"ended with status {detail}" if detail else "never came to its end"
+        if not command.pre_cmd:
+            return GateRefused(
+                f"{server_name}: what {command.python} runs when it is activated {ended}; the command did not start",
+                hint="see what is in etc/conda/activate.d of that environment there",
+            )
+        return GateRefused(
+            f"{server_name}: pre_cmd {ended}; the command did not start",
+            detail=f"pre_cmd: {command.pre_cmd}",
+            hint="log in with ssh, and try it in that directory there",
+        )
+    if reason == "python":
+        hint = f"mtr config show {server_name}, and set `python` to one that is there"
+        if command.python.startswith("venv:"):
+            # With this very environment in the configuration, mtr cannot make it.
+            make = f"cd {command.remote_dir} && python3 -m venv {command.python[5:]}"
+            hint = f"log in with ssh, and make it: {make}"
+        message = f"{server_name}: there is no {command.python} there; the command did not start"
+        return GateRefused(message, detail=detail, hint=hint)
+    if reason == "shell":
+        hint = f"choose another `shell` for {server_name}"
+        return GateRefused(f"{server_name}: no shell {detail} there; the command did not start", hint=hint)
+    return GateRefused(
+        f"{server_name}: the environment of the command did not arrive; it did not start",
+        detail=detail,
+        hint=f"mtr down -s {server_name}, and run again",
+    )

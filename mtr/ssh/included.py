@@ -250,7 +250,7 @@ def _edit(environ: Mapping[str, str], change: Callable[[bytes], bytes]) -> str:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         copy = f"{path}.before-mtr" if data is not None else ""
         if copy:
-            write_atomic(copy, data or b"")
-        write_atomic(path, change(data or b""))
+            write_atomic(copy, data or b"", lasts=True)
+        write_atomic(path, change(data or b""), lasts=True)
         os.chmod(path, mode)
     return copy

@@ -45,10 +45,13 @@ def close_masters(server: Server | None, environ: Mapping[str, str]) -> list[mas
     runtime_dir = ensure_runtime_dir(environ)
     master.collect_masters(runtime_dir)
     master.adopt_masters(runtime_dir)
-    keys = None if server is None else {found.endpoint.key for found in list_candidates(server, environ)}
+    endpoints = [] if server is None else [found.endpoint for found in list_candidates(server, environ)]
+    keys = {found.key for found in endpoints}
+    # What was opened before ssh's configuration was edited has another key, and is that server's still.
+    names = {(found.server_name, found.address) for found in endpoints}
     closed = []
     for socket, record in master.list_masters(runtime_dir):
-        if keys is None or _key_of(socket) in keys:
+        if server is None or _key_of(socket) in keys or (record.server_name, record.address) in names:
             master.stop_master(socket)
             closed.append(record)
     return closed

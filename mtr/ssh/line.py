@@ -229,6 +229,11 @@ class Line(Wire):
         except MtrError as error:
             self.says(f"could not end the run on {self.label}: {error.message}")
             return
+        except Interrupted:
+            self.says(
+                f"what is left of the run on {self.label} ends with the next run there, or: mtr up {self.server_name}"
+            )
+            raise
         left = found.stdout.decode(errors="replace").strip()
         if left.startswith("left"):
             self.says(f"processes of the run that would not end on {self.label}: {left[5:]}")

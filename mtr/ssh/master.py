@@ -178,7 +178,7 @@ def open_by_ssh(
             words = f"the login timed out after {took_s:.0f} s\n" if is_slow else ask_why(endpoint, environ)
         if not asks and "Permission denied" in words:
             words += list_locked_keys(endpoint, environ)
-        raise build_connect_error(endpoint, words, status)
+        raise build_connect_error(endpoint, words, status, asked=asks)
 
 
 def _end_second(socket: str, environ: Mapping[str, str]) -> None:

@@ -166,11 +166,6 @@ def remove_dir(path: bytes) -> bytes:
     return b"\x0f" + _string(path)
 
 
-def real_path(path: bytes) -> bytes:
-    """Ask for the absolute path; ``.`` is where a session begins."""
-    return b"\x10" + _string(path)
-
-
 def read_link(path: bytes) -> bytes:
     """Ask where a link leads."""
     return b"\x13" + _string(path)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from zlib import compressobj
 
 from mtr.errors import SyncError
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 512
 CHUNK_BYTES = 1 << 20
+COMPRESS_LEVEL = 1
+PIECE_BYTES = 256 << 10
 _FLAGS = os.O_RDONLY
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
     _FLAGS |= getattr(os, _name, 0)
@@ -60,6 +63,21 @@ def write_archive(
     yield bytes(2 * BLOCK_BYTES)
 
 
+def compress(pieces: Iterable[bytes], on_packed: Callable[[int], None]) -> Iterator[bytes]:
+    """Yield ``pieces`` as gzip; ``on_packed`` gets the bytes of each as it goes in."""
+    packer = compressobj(COMPRESS_LEVEL, wbits=31)
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        on_packed(len(piece))
+        if size > PIECE_BYTES:
+            yield packer.compress(b"".join(held))
+            held, size = [], 0
+    yield packer.compress(b"".join(held)) + packer.flush()
+
+
 def _read_link(top: bytes, entry: Entry) -> bytes | None:
     """Return the member of a link; None where there is none any more."""
     try:
@@ -71,16 +89,22 @@ def _read_link(top: bytes, entry: Entry) -> bytes | None:
 
 def open_source(top: bytes, path: bytes) -> int | None:
     """Open a file of the project; None where it has vanished, or is no file any more."""
+    descriptor = _open(top, path)
+    if descriptor is not None and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _open(top: bytes, path: bytes) -> int | None:
+    """Open what may have become anything; None where it has vanished."""
     try:
-        descriptor = os.open(top + path, _FLAGS)
+        # Without O_NONBLOCK a FIFO that has taken the file's place would hang the sync.
+        return os.open(top + path, _FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise build_unreadable(path, error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _read_small(top: bytes, entry: Entry) -> bytes | None:
@@ -89,13 +113,9 @@ def _read_small(top: bytes, entry: Entry) -> bytes | None:
     What is read at once is consistent with its header, whatever its length has become since it was listed.
     """
     path = entry.path
-    try:
-        # Without O_NONBLOCK a FIFO that has taken the file's place would hang the sync.
-        descriptor = os.open(top + path, _FLAGS)
-    except (FileNotFoundError, NotADirectoryError):
+    descriptor = _open(top, path)
+    if descriptor is None:
         return None
-    except OSError as error:
-        raise build_unreadable(path, error) from error
     mode, mtime_ns = entry.mode, entry.mtime_ns
     try:
         # No more than is expected and a byte, to notice that it has grown: a large buffer takes longer than the read.

@@ -19,9 +19,9 @@ from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 from mtr.ssh.diagnosis import build_prepare_error
 from mtr.ssh.gate import new_run_id
-from mtr.sync.delivery import Push, inside, is_folder, is_gone
+from mtr.sync.delivery import inside, is_folder, is_gone
 from mtr.sync.ignore import Rules
-from mtr.sync.plan import Plan
+from mtr.sync.plan import Plan, Push
 from mtr.sync.seed import identify
 from mtr.sync.survey import survey_entries
 

@@ -17,14 +17,13 @@ Builtin modules only as long as no name is new and the server is as this machine
 from __future__ import annotations
 
 import os
-from zlib import compressobj
 
 from mtr.errors import ConnectionLost, LockTimeout, MtrError, ProjectError, SyncError
 from mtr.quoting import build_remote_command, quote_all, quote_posix
 from mtr.scripts import load_script
-from mtr.ssh.gate import VARIABLE_BYTES, new_run_id
+from mtr.ssh.gate import VARIABLE_BYTES
 from mtr.sync.manifest import TICK_NS
-from mtr.sync.plan import Entry, Plan, render_plan
+from mtr.sync.plan import Entry, Plan, Push, TreeMoved, TreeRefused, render_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from mtr.ssh.line import Line
     from mtr.sync.manifest import Changes, Manifest, Tree
-    from mtr.sync.plan import Kind
+    from mtr.sync.plan import Kind, Project
 
 PAYLOAD_RAW_BYTES = 1 << 20
 PAYLOAD_FILES = 64
@@ -41,63 +40,6 @@ PAYLOAD_FILES = 64
 TAR_BYTES = 16 << 20
 """Up to this a stream beats rsync, which looks at every file there first; past it, rsync sends differences, shows how
 far it is and goes on after a cut."""
-
-COMPRESS_LEVEL = 1
-PIECE_BYTES = 256 << 10
-
-
-class Project:
-    """What is delivered where: the root here, the directory there, the rules, and what a sync may delete.
-
-    ``rules`` are the fields of :class:`mtr.sync.ignore.Rules`; ``client`` names this machine and root in the records
-    on the server; ``delete`` and ``engine`` are the server's ``delete`` and ``sync``.
-    """
-
-    __slots__ = ("client", "delete", "engine", "remote_dir", "root", "rules")
-
-    def __init__(
-        self, root: str, remote_dir: str, rules: tuple[object, ...], *, client: str, delete: str, engine: str
-    ) -> None:
-        self.root = root
-        self.remote_dir = remote_dir
-        self.rules = rules
-        self.client = client
-        self.delete = delete
-        self.engine = engine
-
-
-class Push:
-    """What is to be brought: a plan, the tokens it builds on, the tree that it makes, and its own token and run."""
-
-    __slots__ = (
-        "is_refused", "new", "old", "packed_bytes", "plan", "run_id", "sent_bytes", "sent_files", "text", "tree",
-    )  # fmt: skip
-
-    def __init__(self, plan: Plan, old: list[str], tree: Tree) -> None:
-        self.plan = plan
-        self.old = old
-        self.tree = tree
-        self.new = new_run_id()
-        self.run_id = new_run_id()
-        self.text = ""
-        self.is_refused = False
-        """Whether the server has told whoever waits for it that it will not come."""
-        self.packed_bytes = 0
-        """How much of what it brings has been packed: what is sent is less, and tells nothing of how far that is."""
-        self.sent_bytes = 0
-        self.sent_files = 0
-
-
-class TreeRefused(SyncError):
-    """The server's tree is not what this machine takes it for."""
-
-    code = "tree"
-
-
-class TreeMoved(TreeRefused):
-    """Another run of this machine has begun a push since the manifest was loaded."""
-
-    code = "tree-moved"
 
 
 class Delivery:
@@ -306,24 +248,18 @@ class Delivery:
         )
 
     def _write_archive(self, push: Push, *, inside: bool) -> Iterator[bytes]:
-        """Yield the compressed archive of ``push``; ``inside`` says that the plan travels in it."""
-        from mtr.sync.archive import write_archive
+        """Return the compressed archive of ``push`` in pieces; ``inside`` says that the plan travels in it."""
+        from mtr.sync.archive import compress, write_archive
 
         def finish(sent: list[bytes]) -> str | None:
             push.text = render_plan(push.plan, sent)
             push.sent_files = len(sent)
             return push.text if inside else None
 
-        packer = compressobj(COMPRESS_LEVEL, wbits=31)
-        pieces, size = [], 0
-        for piece in write_archive(push.plan.upload, self.project.root, push.plan.folders, finish):
-            pieces.append(piece)
-            size += len(piece)
-            push.packed_bytes += len(piece)
-            if size > PIECE_BYTES:
-                yield packer.compress(b"".join(pieces))
-                pieces, size = [], 0
-        yield packer.compress(b"".join(pieces)) + packer.flush()
+        def count(size_bytes: int) -> None:
+            push.packed_bytes += size_bytes
+
+        return compress(write_archive(push.plan.upload, self.project.root, push.plan.folders, finish), count)
 
     def stream(self, push: Push, on_progress: Callable[[int], None] | None = None, *, is_awaited: bool = False) -> None:
         """Bring ``push`` over a session of its own; with ``is_awaited`` a gate waits for it.

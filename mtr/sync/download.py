@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mtr.ssh.sftp import SftpError, SftpLost, open_sftp
+from mtr.state import write_atomic
 from mtr.sync.part import RACY_S, build_mark, collect
 from mtr.sync.sftp_transfer import download
 from mtr.sync.sources import DownloadFailed, Failure, find_sources, show_place
@@ -32,6 +35,8 @@ _OF_ONE_NAME = frozenset((errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.
 """What this system says of one name, and not of the place."""
 
 MAX_LINES = 20
+
+_NOT_SYNCED = b"# What `mtr get` has brought is not synced back.\n*\n"
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -78,8 +83,12 @@ class Destination:
         is_new = not os.path.exists(self.path)
         os.makedirs(self.path, exist_ok=True)
         if is_new and self._keeps_out_of_sync:
-            with open(os.path.join(self.path, ".mtrignore"), "w", encoding="utf-8") as file:
-                file.write("# What `mtr get` has brought is not synced back.\n*\n")
+            try:
+                write_atomic(os.path.join(self.path, ".mtrignore"), _NOT_SYNCED, 0o666)
+            except BaseException:
+                with suppress(OSError):
+                    os.rmdir(self.path)  # Another time it must be new again, or all of it would be synced back.
+                raise
 
 
 def choose_destination(local: str, remotes: Sequence[str], *, start: str) -> Destination:
@@ -93,9 +102,40 @@ def choose_destination(local: str, remotes: Sequence[str], *, start: str) -> Des
     path = os.path.join(start, os.path.expanduser(local) if local.startswith("~/") else local)
     is_directory = local.endswith("/") or os.path.isdir(path)
     is_directory = is_directory or len(remotes) > 1 or any(is_pattern(os.fsencode(remote)) for remote in remotes)
-    if is_directory and os.path.lexists(path) and not os.path.isdir(path):
-        raise DownloadFailed(f"{path} is no directory, and more than one thing may come", hint=f"ls -ld {path}")
+    if is_directory:
+        _ensure_usable(path)
     return Destination(path.rstrip("/") or "/", is_directory=is_directory)
+
+
+def ensure_meant(remotes: Sequence[str], destination: Destination) -> None:
+    """Refuse to put one file into the place of another: of two names, the second may have been meant as one more.
+
+    Raises:
+        DownloadFailed: the destination is a file of another name than the one remote.
+    """
+    name, path = os.path.basename(remotes[0].rstrip("/")), destination.path
+    if destination.is_directory or not os.path.lexists(path) or os.path.basename(path) == name:
+        return
+    words = shlex.join([*remotes, os.path.relpath(path)])
+    raise DownloadFailed(
+        f"{path} is there, and would be replaced by {remotes[0]}",
+        hint=f"to replace it: mtr get --force {words}; to bring both: mtr get --to . {words}",
+    )
+
+
+def _ensure_usable(path: str) -> None:
+    """Refuse a directory that is none, or takes nothing: after a command of hours that would be found too late.
+
+    Raises:
+        DownloadFailed: it is.
+    """
+    hint = f"ls -ld {shlex.quote(path)}"
+    if not os.path.lexists(path):
+        return
+    if not os.path.isdir(path):
+        raise DownloadFailed(f"{path} is no directory, and downloads go into it", hint=hint)
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise DownloadFailed(f"{path} cannot be written by you, and downloads go into it", hint=hint)
 
 
 def choose_download_dir(root: Path, name: str) -> Destination:
@@ -110,6 +150,7 @@ def choose_download_dir(root: Path, name: str) -> Destination:
     if not leads_out(name) and leads_out(os.path.relpath(os.path.realpath(path), os.path.realpath(root))):
         hint = "name another place: mtr get REMOTE --to LOCAL"
         raise DownloadFailed(f"downloads would leave the project: {path} is {os.path.realpath(path)}", hint=hint)
+    _ensure_usable(str(path))
     return Destination(str(path), is_directory=True, keeps_out_of_sync=True)
 
 
@@ -142,7 +183,8 @@ def bring(
         raise
     except OSError as error:
         path = os.fsdecode(error.filename or destination.path)
-        hint = f"df -h {os.path.dirname(path) or '.'}; ls -ld {os.path.dirname(path) or '.'}"
+        folder = shlex.quote(path if os.path.isdir(path) else os.path.dirname(path) or ".")
+        hint = f"df -h {folder}; ls -ld {folder}"
         raise DownloadFailed(f"cannot write here: {error.strerror}: {path}", hint=hint) from error
     return result
 

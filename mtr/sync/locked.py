@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from mtr.errors import RemoteDiskFull, SyncError
 from mtr.quoting import build_remote_command
-from mtr.sync.delivery import Delivery, Push, build_apply_script
+from mtr.sync.delivery import Delivery, build_apply_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mtr.ssh.held import Held
     from mtr.ssh.outcome import Ended
+    from mtr.sync.plan import Push
 
 
 MAX_NOISE = 16 << 20

@@ -14,7 +14,7 @@ import time
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from mtr.state import lock_file
+from mtr.state import drop_file, lock_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,9 +48,21 @@ class Part:
         self._can_go_on = True
         if not (mark and self._take(name_part(target, mark))):
             self._can_go_on = False
-            self.path = name_part(target, os.urandom(8).hex())
+            self._make()
+
+    def _make(self) -> None:
+        """Make a part that is nobody else's.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        while True:
+            self.path = name_part(self.target, os.urandom(8).hex())
             self.descriptor = os.open(self.path, _FLAGS | os.O_EXCL, 0o600)
-            lock_file(self.descriptor, wait=False)
+            # Until it is locked, another download beside it takes it for one that nobody will go on with.
+            if _try_lock(self.descriptor) and os.path.lexists(self.path):
+                return
+            os.close(self.descriptor)
 
     def _take(self, path: bytes) -> bool:
         """Take the part ``path``, left there or made now; tell whether that is possible."""
@@ -64,7 +76,9 @@ class Part:
                 self.path, self.descriptor = path, descriptor
                 return True
         except OSError:
-            pass  # A file system without locks.
+            # A file system without locks: nobody takes it there, and nobody would collect it.
+            if os.fstat(descriptor).st_size == 0:
+                drop_file(os.fsdecode(path))
         os.close(descriptor)
         return False
 
@@ -97,6 +111,14 @@ class Part:
 
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Take the lock on a part unless somebody holds it; on a file system without locks nobody does."""
+    try:
+        return lock_file(descriptor, wait=False)
+    except OSError:
+        return True
 
 
 def _is_own(path: bytes, descriptor: int) -> bool:

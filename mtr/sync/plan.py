@@ -1,4 +1,6 @@
-"""The plan of a sync: what to put where. Pure; whoever made the entries looked at the disk, an engine acts.
+"""What a sync is about, as values: the project, the plan of what to put where, and the push that brings it. Pure.
+
+Whoever made the entries looked at the disk, a transport acts.
 
 Paths are bytes relative to the root, parts joined by ``/``: names on disk are bytes, in any encoding or none.
 Builtin modules only: a warm run that has something to bring imports it.
@@ -6,13 +8,17 @@ Builtin modules only: a warm run that has something to bring imports it.
 
 from __future__ import annotations
 
+from mtr.errors import SyncError
 from mtr.quoting import quote_posix
+from mtr.ssh.gate import new_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
     from typing import Literal
+
+    from mtr.sync.manifest import Tree
 
     Kind = Literal["file", "symlink"]
 
@@ -140,3 +146,57 @@ def render_calls(call: str, words: Iterable[bytes], first: bytes | None = None) 
 
 def _quote(word: bytes) -> str:
     return quote_posix(word.decode(errors="surrogateescape"))
+
+
+class Project:
+    """What is delivered where: the root here, the directory there, the rules, and what a sync may delete.
+
+    ``rules`` are the fields of :class:`mtr.sync.ignore.Rules`; ``client`` names this machine and root in the records
+    on the server; ``delete`` and ``engine`` are the server's ``delete`` and ``sync``.
+    """
+
+    __slots__ = ("client", "delete", "engine", "remote_dir", "root", "rules")
+
+    def __init__(
+        self, root: str, remote_dir: str, rules: tuple[object, ...], *, client: str, delete: str, engine: str
+    ) -> None:
+        self.root = root
+        self.remote_dir = remote_dir
+        self.rules = rules
+        self.client = client
+        self.delete = delete
+        self.engine = engine
+
+
+class Push:
+    """What is to be brought: a plan, the tokens it builds on, the tree that it makes, and its own token and run."""
+
+    __slots__ = (
+        "is_refused", "new", "old", "packed_bytes", "plan", "run_id", "sent_bytes", "sent_files", "text", "tree",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan, old: list[str], tree: Tree) -> None:
+        self.plan = plan
+        self.old = old
+        self.tree = tree
+        self.new = new_run_id()
+        self.run_id = new_run_id()
+        self.text = ""
+        self.is_refused = False
+        """Whether the server has told whoever waits for it that it will not come."""
+        self.packed_bytes = 0
+        """How much of what it brings has been packed: what is sent is less, and tells nothing of how far that is."""
+        self.sent_bytes = 0
+        self.sent_files = 0
+
+
+class TreeRefused(SyncError):
+    """The server's tree is not what this machine takes it for."""
+
+    code = "tree"
+
+
+class TreeMoved(TreeRefused):
+    """Another run of this machine has begun a push since the manifest was loaded."""
+
+    code = "tree-moved"

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mtr.sync.base import Progress
-    from mtr.sync.delivery import Delivery, Push
+    from mtr.sync.delivery import Delivery
+    from mtr.sync.plan import Push
 
 
 def push_by_rsync(delivery: Delivery, push: Push, on_progress: Callable[[Progress], None] | None = None) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mtr.ssh.sftp import Sftp, Task
-    from mtr.sync.delivery import Delivery, Push
+    from mtr.sync.delivery import Delivery
+    from mtr.sync.plan import Push
 
 
 def push_by_sftp(delivery: Delivery, push: Push, on_progress: Callable[[int], None] | None = None) -> None:

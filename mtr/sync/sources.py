@@ -30,16 +30,12 @@ class DownloadFailed(MtrError):
 
 
 class Failure:
-    """Something that did not come: its path there, and the other side's words.
+    """Something that did not come: its path there, and the other side's words."""
 
-    ``is_unmatched`` is a pattern that matches nothing.
-    """
-
-    def __init__(self, place: bytes, words: str, *, hint: str = "", is_unmatched: bool = False) -> None:
+    def __init__(self, place: bytes, words: str, *, hint: str = "") -> None:
         self.path = show_place(place)
         self.words = words
         self.hint = hint
-        self.is_unmatched = is_unmatched
 
     @classmethod
     def of(cls, error: SftpError) -> Failure:
@@ -182,4 +178,4 @@ def _take_matches(
     if len(found) + len(failed) == before:
         words = "nothing there matches"
         hint = "mtr --no-sync ls -la; a pattern counts from the project's directory there"
-        failed.append(Failure(_join(base, text), words, hint=hint, is_unmatched=True))
+        failed.append(Failure(_join(base, text), words, hint=hint))

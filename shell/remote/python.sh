@@ -89,7 +89,7 @@ if [ -f "$mtr_prefix/conda-meta/state" ] && [ -n "$mtr_base" ]; then
 import json, shlex, sys
 for name, value in json.load(open(sys.argv[1])).get("env_vars", {}).items():
     if name.isidentifier() and value != "***unset***":
-        print(f"export {name}={shlex.quote(value)}")
+        print(f"export {name}={shlex.quote(str(value))}")
 ' "$mtr_prefix/conda-meta/state")"
 fi
 if [ -d "$mtr_prefix/etc/conda/activate.d" ] && [ -n "$mtr_base" ]; then

@@ -101,3 +101,22 @@ def test_a_wrong_alias_is_told_with_its_place(home: Home, project: Path, aliases
     assert (done.returncode, done.stdout) == (125, b"")
     assert b".mtr/config.yaml:1:" in done.stderr
     assert not home.remote(project).exists()
+
+
+def test_what_an_alias_asks_for_comes_besides_what_was_typed(home: Home, project: Path) -> None:
+    """A log of the alias and a result that was typed, and the other way round."""
+    log, result = home.dir / "log", home.dir / "result"
+    path = home.home / ".config/mtr/config.yaml"
+    add_aliases(path, {"logged": f"--log-file {log} true", "told": f"--result {result} true", "loud": "-vv true"})
+    assert home.run_mtr(["true"], project).returncode == 0
+    for first, word in (("--result", "logged"), ("--log-file", "told")):
+        given = {"--result": result, "--log-file": log}[first]
+        for words in ([first, str(given), word], ["-v", "logged"], ["-v", "told"]):
+            log.unlink(missing_ok=True)
+            result.unlink(missing_ok=True)
+            assert home.run_mtr(words, project).returncode == 0
+            assert result.exists() is ((first in words and given == result) or "told" in words), words
+            assert log.exists() is ((first in words and given == log) or "logged" in words), words
+            assert not log.exists() or log.read_text().count("mtr ended with 0") == 1
+            assert not result.exists() or json.loads(result.read_text())["exit"] == 0
+    assert b"session on lab" in home.run_mtr(["--result", str(result), "loud"], project).stderr

@@ -208,3 +208,29 @@ def test_a_submodule_that_became_a_file_is_that_file(home: Home, project: Path) 
     shutil.rmtree(nested)
     nested.write_text("file\n")
     assert home.run_mtr(["cat", "gl"], project).stdout == b"file\n"
+
+
+def test_a_reader_that_has_gone_ends_mtr_as_it_ends_a_filter(home: Home, project: Path) -> None:
+    """`mtr servers | head -0`: 141, and not a word."""
+    for words in (["servers"], ["config", "schema"], ["--help"], ["doctor"], ["shell-init", "bash"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with home.popen_mtr(words, project, stdout=writer) as run:
+            os.close(writer)
+            assert (run.communicate()[1], run.returncode) == (b"", 141), words
+
+
+def test_words_that_nobody_can_take_change_no_status(home: Home, project: Path) -> None:
+    """stderr on a full disk, or a pipe that nobody reads: what the command did counts, and mtr's failures stay 125."""
+    reader, broken = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "wb") as full:
+        for stderr in (full, broken):
+            for words, status in (
+                (["-v", "sh", "-c", "exit 3"], 3),
+                (["-v", "true"], 0),
+                (["-s", "nope", "true"], 125),
+            ):
+                with home.popen_mtr(words, project, stderr=stderr) as run:
+                    assert run.wait() == status, words
+    os.close(broken)

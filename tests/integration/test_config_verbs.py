@@ -197,6 +197,19 @@ def test_check_of_one_file(home: Home, project: Path) -> None:
     assert home.run_mtr(["config", "check", "nowhere.yaml"], project).returncode == 125
 
 
+def test_aliases_of_the_users_own_file_may_do_anything(home: Home, project: Path) -> None:
+    """As they may in a run; the same words in a project's file are wrong."""
+    own = home.home / ".config/mtr/config.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("aliases: {logged: --log-file /tmp/x true, got: get out}\n")
+    for words in ([], [str(own)]):
+        done = home.run_mtr(["config", "check", *words], project)
+        assert (done.returncode, done.stdout) == (0, b""), done.stdout
+    (project / ".mtr" / "local.yaml").write_bytes(own.read_bytes())
+    done = home.run_mtr(["config", "check"], project)
+    assert (done.returncode, done.stdout.count(b"local.yaml:1:")) == (1, 2), done.stdout
+
+
 def test_warnings_alone_are_no_failure(home: Home, project: Path) -> None:
     """A check in CI stops at mistakes."""
     key = home.dir / "key"
@@ -232,3 +245,16 @@ def test_the_schema_is_one_that_editors_can_use(home: Home) -> None:
         data = yaml.safe_load(file)
     assert not [*Draft202012Validator(schema).iter_errors(data)]
     assert "default" not in SCHEMA["properties"]["defaults"]["properties"]["sync"]
+
+
+def test_an_alias_of_the_users_own_file_may_do_anything_for_check_too(home: Home, place: Path) -> None:
+    """What a run takes, ``mtr config check`` takes; the same alias in a project's file is wrong."""
+    own = home.home / ".config" / "mtr" / "config.yaml"
+    own.write_text(f"{USER}aliases:\n  u: up gpu-01\n  there: -C / ls\n")
+    checked = home.run_mtr(["config", "check"], place)
+    assert (checked.returncode, b"aliases" in checked.stdout) == (0, False), checked
+    alone = home.run_mtr(["config", "check", str(own)], place)
+    assert (alone.returncode, alone.stdout) == (0, b"")
+    (place / ".mtr" / "config.yaml").write_text(f"{PROJECT}aliases:\n  u: up gpu-01\n")
+    refused = home.run_mtr(["config", "check"], place)
+    assert (refused.returncode, b"aliases.u: stands for `mtr up`" in refused.stdout) == (1, True)

@@ -140,9 +140,9 @@ def test_a_project_that_has_been_synced(home: Home, project: Path) -> None:
 
 def test_why_this_server(home: Home, project: Path) -> None:
     """The option, the variable, `default` with its place, or the first."""
-    expect(diagnose(home, project), HERE, "server", "ok", "lab: the first of the configuration", "")
+    expect(diagnose(home, project), HERE, "server", "ok", "lab: it is the first one under `servers`", "")
     expect(diagnose(home, project, MTR_SERVER="lab"), HERE, "server", "ok", "lab: MTR_SERVER names it", "")
-    expect(diagnose(home, project, "lab"), HERE, "server", "ok", "lab: asked for", "")
+    expect(diagnose(home, project, "lab"), HERE, "server", "ok", "lab: you have named it", "")
     config = project / ".mtr" / "config.yaml"
     config.write_text(f"default: lab\n{config.read_text()[1:].replace('servers', 'servers', 1).strip()[:-1]}")
     expect(diagnose(home, project), HERE, "server", "ok", "config.yaml:1:10", "")
@@ -510,6 +510,18 @@ def test_a_pre_cmd_that_fails(home: Home, project: Path) -> None:
     """Every run would fail: told with its status, and where to try it."""
     home.configure(project, pre_cmd="cd /nowhere 2>/dev/null")
     expect(diagnose(home, project), "lab", "pre_cmd", "fail", "pre_cmd ended with status", "log in with ssh")
+
+
+def test_a_python_environment(home: Home, project: Path) -> None:
+    """One that is not there fails every run: told with what was looked for; one that is there is entered."""
+    home.configure(project, python="conda:nowhere")
+    expect(diagnose(home, project), "lab", "python", "fail", "there is no conda:nowhere there", "mtr config show lab")
+    venv = home.server.home_of("bash") / "env"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to("/usr/bin/env")
+    (venv / "pyvenv.cfg").touch()
+    home.configure(project, python="venv:~/env")
+    expect(diagnose(home, project), "lab", "python", "ok", "venv:~/env is there", "")
 
 
 # -- this machine

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mtr.process.signals import REPEATED_S
 from tests.lab.processes import end_tree, processes_mentioning, wait_until
 from tests.lab.relay import Relay
 from tests.lab.sshd import SHELLS
@@ -178,6 +180,31 @@ def test_a_remote_process_that_ignores_everything_is_killed(home: Home, project:
     process.communicate(timeout=40)
     assert process.returncode == 130
     assert not processes_mentioning(["sleep 9753", "sleep\x009753"])
+
+
+def test_ctrl_c_pressed_many_times_is_one(home: Home, project: Path) -> None:
+    """The end of a run that ignores it is not cut off by impatience, and what is left by insisting is told."""
+    words = ["--no-sync", "sh", "-c", "trap '' INT TERM HUP; echo started; sleep 9754"]
+    process = home.popen_mtr(words, project)
+    assert process.stdout
+    assert process.stdout.readline() == b"started\n"
+    for _ in range(6):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.03)
+    process.communicate(timeout=40)
+    assert process.returncode == 130
+    assert not processes_mentioning(["sleep 9754", "sleep\x009754"])
+    process = home.popen_mtr(words, project)
+    assert process.stdout
+    assert process.stdout.readline() == b"started\n"
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(REPEATED_S / 2)
+    assert process.stderr
+    assert b"ends with the next run there, or: mtr up lab" in process.stderr.read()
+    process.communicate()
+    assert home.run_mtr(["up", "lab"], project).returncode == 0
+    assert not processes_mentioning(["sleep 9754", "sleep\x009754"])
 
 
 @pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.test_security import serve_lies
+from tests.lab.disk import small_disk
 from tests.lab.processes import wait_until
 from tests.lab.relay import Relay
 
@@ -101,6 +102,7 @@ def test_where_it_lands(home: Home, made: Path) -> None:
 
 def test_a_wrong_command_line_is_refused_before_anything_is_touched(home: Home, made: Path) -> None:
     """With the words that would do."""
+    (made / "nowhere").symlink_to("missing")
     for words, said in (
         (["get", "out/a.pt", "out/b.pt", "nodir"], b"nodir/ makes it one"),
         (["get", "out/*.pt", "a.txt"], b"is no directory"),
@@ -109,12 +111,46 @@ def test_a_wrong_command_line_is_refused_before_anything_is_touched(home: Home, 
         (["--pull", "x"], b"mtr get GLOB"),
         (["--pull", "out/*", "--to", "a.txt", "touch", "ran"], b"is no directory"),
         (["--pull", "~root/x", "touch", "ran"], b"only ~/ is understood"),
+        (["--pull", "out/*", "--to", "nowhere", "touch", "ran"], b"is no directory"),
     ):
         done = home.run_mtr(words, made)
         assert done.returncode in (2, 125), words
         assert said in done.stderr, done.stderr
     assert not (home.remote(made) / "ran").exists()
     assert not (made / "downloads").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "read-only"])
+def test_a_place_that_takes_no_downloads_costs_no_run(home: Home, made: Path, kind: str) -> None:
+    """What stands in the place of `downloads` is told before the command starts."""
+    place = made / "downloads"
+    if kind == "file":
+        place.write_text("mine")
+    elif kind == "link":
+        place.symlink_to("missing")
+    else:
+        place.mkdir(mode=0o500)
+    done = home.run_mtr(["--pull", "out/*", "touch", "ran"], made)
+    if kind == "read-only" and os.access(place, os.W_OK):
+        assert (done.returncode, list_files(place)) == (0, {"a.pt", "b.pt", "sub/c.pt", "t.txt"})  # root may
+        return
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert b"downloads go into it" in done.stderr
+    assert not (home.remote(made) / "ran").exists()
+
+
+def test_downloads_stay_out_of_the_sync_after_a_full_disk(home: Home) -> None:
+    """What could not be marked as such is made anew the next time."""
+    with small_disk(home.dir / "p" / "small", "256k") as disk:
+        (disk.path / ".git").mkdir()
+        home.configure(disk.path)
+        assert home.run_mtr(["--no-sync", "echo x >x.out"], disk.path).returncode == 0
+        filler = disk.fill()
+        done = home.run_mtr(["get", "x.out"], disk.path)
+        assert (done.returncode, b"No space left" in done.stderr) == (125, True), done.stderr
+        filler.unlink()
+        assert home.run_mtr(["get", "x.out"], disk.path).returncode == 0
+        assert b"*\n" in (disk.path / "downloads" / ".mtrignore").read_bytes()
 
 
 def test_what_is_not_there_is_told_with_its_place(home: Home, made: Path) -> None:
@@ -250,6 +286,19 @@ def test_a_cut_download_goes_on_where_it_was(home: Home, project: Path, relay: R
     assert parts_of(folder) == []
 
 
+def test_an_interrupted_pull_says_how_the_command_had_ended(home: Home, project: Path, relay: Relay) -> None:
+    """130 alone would pass for the command's; what has come is kept, and what brings the rest is told."""
+    write_large(home.remote(project) / "big.bin")
+    relay.bytes_per_s = 3_000_000
+    process = home.popen_mtr(["--no-sync", "--pull", "big.bin", "sh", "-c", "exit 3"], project)
+    wait_until(lambda: any(p.stat().st_size > 2_000_000 for p in parts_of(project / "downloads")), "some of it")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == b"mtr: the command had ended with 3; the rest: mtr get big.bin\n"
+    assert len(parts_of(project / "downloads")) == 1
+
+
 def test_a_file_that_has_changed_starts_anew(home: Home, project: Path, relay: Relay) -> None:
     """What was kept of its old self goes."""
     remote = home.remote(project) / "big.bin"
@@ -294,6 +343,19 @@ def test_two_downloads_of_one_file_at_once(home: Home, project: Path, relay: Rel
     assert parts_of(project / "downloads") == []
 
 
+def test_one_file_does_not_take_the_place_of_another(home: Home, made: Path) -> None:
+    """Two names may have been meant as two files: one of the project's is replaced only where that is said."""
+    home.run_mtr(["true"], made)
+    (made / "b.txt").write_text("mine\n")
+    done = home.run_mtr(["get", "a.txt", "b.txt"], made)
+    assert done.returncode == 125
+    assert b"mtr get --force a.txt b.txt" in done.stderr
+    assert (made / "b.txt").read_text() == "mine\n"
+    assert home.run_mtr(["get", "--force", "a.txt", "b.txt"], made).returncode == 0
+    assert (made / "b.txt").read_text() == (made / "a.txt").read_text()
+    assert home.run_mtr(["get", "a.txt", "new.txt"], made).returncode == 0
+
+
 # -- after a run
 
 
@@ -309,16 +371,21 @@ def test_a_run_brings_its_results_whatever_its_status(home: Home, made: Path) ->
 
 
 def test_a_pull_that_fails_is_told_beside_the_status(home: Home, made: Path) -> None:
-    """A pattern without a match is said and no failure; a path that is missing is 125, but not over the command's."""
+    """A pattern without a match, or a path that is missing, is 125, but not over the command's; --result says why."""
     for words, status, said in (
-        (["--pull", "*.nosuch", "true"], 0, b"nothing there matches"),
+        (["--pull", "*.nosuch", "true"], 125, b"nothing there matches"),
         (["--pull", "nosuch", "true"], 125, b"nosuch: No such file"),
         (["--pull", "nosuch", "exit 3"], 3, b"nosuch: No such file"),
         (["--pull", "nosuch", "--pull", "out/a.pt", "true"], 125, b"nosuch: No such file"),
     ):
-        done = home.run_mtr(words, made)
+        done = home.run_mtr(["--result", "../result.json", *words], made)
         assert (done.returncode, done.stdout) == (status, b""), done.stderr
         assert said in done.stderr
+        assert b"try: " in done.stderr
+        told = json.loads((made.parent / "result.json").read_text())
+        is_mtrs = status == 125
+        assert (told["phase"], told["by"]) == (("pull", "mtr") if is_mtrs else ("done", "command")), told
+        assert (told["code"] is not None, told["message"] is not None) == (is_mtrs, is_mtrs), told
     assert list_files(made / "downloads") == {"a.pt"}
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from mtr.config.load import load_config
 from mtr.config.project import find_project
+from tests.lab.disk import small_disk
 from tests.lab.processes import processes_mentioning
 from tests.lab.sshd import PASSWORD, PASSWORD_USER, SshServer, free_port
 
@@ -112,15 +113,18 @@ def test_wrong_answers_are_asked_again(home: Home, fresh: Path) -> None:
     child.expect("upwards")
     child.expect(r"\]: ")
     child.sendline(f"~/{home.dir.name}/mine")
-    child.expect(r"\(Enter: nothing\): ")
-    child.sendline("export WHO=me")
+    child.expect(r"\(Enter: none\): ")
+    child.sendline("torch")
+    child.expect("must be conda:NAME")
+    child.expect(r"\(Enter: none\): ")
+    child.sendline("venv:.venv")
     status, said = finish(child)
     assert status == 0, said
     server = load(home, fresh)
     assert (server.name, server.user, server.port) == ("127.0.0.1", "bash", home.server.port)
-    assert (server.remote_dir, server.pre_cmd) == (f"~/{home.dir.name}/mine", "export WHO=me")
+    assert (server.remote_dir, server.python) == (f"~/{home.dir.name}/mine", "venv:.venv")
     assert "bash" not in (fresh / ".mtr/config.yaml").read_text().replace(".bashrc", "")
-    assert home.run_mtr(["cat a.txt; echo $WHO"], fresh).stdout == b"one\nme\n"
+    assert b"there is no venv:.venv there" in home.run_mtr(["true"], fresh).stderr
     assert not (home.server.home_of("bash") / home.dir.name / "mine" / ".mtr-probe").exists()
 
 
@@ -132,7 +136,7 @@ def test_ending_at_any_question_writes_nothing(home: Home, fresh: Path, key: str
     for answer in [f"bash@127.0.0.1:{home.server.port}", "", ""][:question]:
         child.expect(r"\]: ")
         child.sendline(answer)
-    child.expect([r"\]: ", "nothing\\): "])
+    child.expect([r"\]: ", "none\\): "])
     child.send(key)
     status, said = finish(child)
     assert (status, written(fresh)) == (130, []), said
@@ -456,3 +460,27 @@ def test_from_a_clone_to_a_run(home: Home, fresh: Path) -> None:
     child.close()
     status = subprocess.run(["git", "status", "--short"], cwd=home.dir / "p/mine", capture_output=True, check=True)
     assert status.stdout == b"?? .mtr/\n"
+
+
+def test_what_is_typed_in_another_encoding_is_asked_again(home: Home, fresh: Path) -> None:
+    """Bytes that are no UTF-8, where the locale is: elsewhere Python takes any."""
+    home.environ["PYTHONIOENCODING"] = "utf-8:strict"
+    child = home.spawn_mtr(["init"], fresh)
+    child.expect_exact("[1]: ")
+    child.send(b"\xff\xfe\r")
+    child.expect_exact("is not text in UTF-8")
+    child.expect_exact("[1]: ")
+    child.sendcontrol("c")
+    assert finish(child)[0] == 130
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(home: Home) -> None:
+    """The project's directory, which is what can be looked at."""
+    with small_disk(home.dir / "small", "16k") as disk:
+        root = disk.path / "proj"
+        (root / ".git").mkdir(parents=True)
+        disk.fill()
+        done = home.run_mtr(["init", "--host", "me@gpu.lan", "--no-test"], root)
+        assert done.returncode == 125
+        assert f"mtr: {root}: No space left on device".encode() in done.stderr
+        assert [path.name for path in root.iterdir()] == [".git"]

@@ -153,6 +153,18 @@ def test_a_file_that_cannot_be_is_refused_before_anything_runs(home: Home, proje
     assert home.masters() == []
 
 
+def test_a_file_that_is_no_result_stays(home: Home, project: Path) -> None:
+    """`mtr --result train.py`, with FILE forgotten, costs no program; an empty file, as of mktemp, is taken."""
+    for words in (["touch", "ran"], [], ["--version"], ["--nosuch"]):
+        done = home.run_mtr(["--result", "a.txt", *words], project)
+        assert (done.returncode, done.stdout) == (2, b""), words
+        assert b"which is no result of a run" in done.stderr
+        assert (project / "a.txt").read_text() == "one\n"
+    assert home.masters() == []
+    (home.dir / "empty").touch()
+    assert home.run_mtr(["--result", str(home.dir / "empty"), "true"], project).returncode == 0
+
+
 def test_it_is_a_file_of_the_user_like_any_other(home: Home, project: Path, result: Path) -> None:
     """By the umask; a link in its place is replaced and not followed; -C does not move it."""
     precious = home.dir / "precious"
@@ -172,3 +184,12 @@ def test_the_values_of_variables_are_not_in_it(home: Home, project: Path, result
     """Nor the command's words, which may hold anything."""
     tell(home, project, result, "-e", "GIVEN=planted", "echo", "planted")
     assert "planted" not in result.read_text()
+
+
+def test_the_log_is_another_file(home: Home, project: Path, result: Path) -> None:
+    """The result would take its place; nothing is touched, by another name of the directory neither."""
+    done = home.run_mtr(["--result", str(result), "--log-file", f"{home.dir}/h/../result.json", "touch", "x"], project)
+    assert done.returncode == 2
+    assert b"name the same file" in done.stderr
+    assert "old" in result.read_text()
+    assert home.masters() == []

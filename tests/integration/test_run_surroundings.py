@@ -43,9 +43,8 @@ def test_an_environment_that_is_missing_there_is_told(home: Home, project: Path)
 
 
 def test_variables_come_from_a_file_here(home: Home, project: Path) -> None:
-    """Though it is not synced; an edit counts at once, `env` is stronger, -e the strongest, a dry run hides them."""
+    """It is never synced; an edit counts at once, `env` is stronger, -e the strongest, a dry run hides them."""
     home.configure(project, env_file=".env", env={"B": "configured"})
-    (project / ".gitignore").write_text(".env\n")
     show = ["sh", "-c", "echo $A $B $C"]
     for value in ("one", "two"):
         (project / ".env").write_text(f"A={value}\nB=file\nC=file\n")
@@ -95,3 +94,15 @@ def test_the_files_that_a_sync_brings_do_not_count(home: Home, project: Path) ->
     (project / "large").write_bytes(b"x" * 40_000_000)
     done = home.run_mtr(["--timeout", "10", "wc", "-c", "large"], project)
     assert (done.returncode, done.stdout.split()[:1]) == (0, [b"40000000"]), done.stderr
+
+
+def test_an_activation_that_ends_the_shell_is_told_as_such(home: Home, project: Path) -> None:
+    """And not as a pre_cmd, where there is none."""
+    base = make_conda(home.server.home_of("bash") / home.dir.name / "conda", is_base=True)
+    prefix = make_conda(base / "envs" / "torch")
+    (prefix / "etc" / "conda" / "activate.d" / "z.sh").write_text("exit 3\n")
+    home.configure(project, python=f"conda:{prefix}")
+    done = home.run_mtr(["touch", "ran"], project)
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert b"when it is activated ended with status 3" in done.stderr
+    assert b"pre_cmd" not in done.stderr

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
-from mtr.cli.connections import render_duration
 from mtr.cli.table import Cell, measure, render_table, shorten
 from tests.lab.processes import wait_until
 
@@ -118,16 +117,10 @@ def test_names_cannot_write_to_the_terminal(home: Home, project: Path) -> None:
     assert b"\x1b" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (-3, "0 s"), (59.9, "59 s"), (60, "1 min"), (7300, "2 h")])
-def test_how_long_it_is_up(seconds: float, text: str) -> None:
-    """In the largest unit that fits; a clock that was set back shows as none."""
-    assert render_duration(seconds) == text
-
-
 def test_wide_and_combining_characters_stay_in_line() -> None:
     """What takes two columns counts as two, an accent as none."""
     rows = [[Cell("日本"), Cell("x")], [Cell("e\u0301"), Cell("x")]]
-    lines = render_table(rows, yields=(), width=None, colours=False).splitlines()
+    lines = render_table(rows, yields=(), width=None, has_colour=False).splitlines()
     assert [measure(line[: line.index("x")]) for line in lines] == [6, 6]
     assert measure(shorten("日本語", 4)) <= 4
     assert unicodedata.normalize("NFC", "e\u0301") == "é"

@@ -17,7 +17,7 @@ LAYERS = {
     "route": 7, "run": 7, "windows": 7, "status": 7, "voice": 7, "workflow": 7, "demo": 7, "setup": 7,
     "doctor": 7, "progress": 7, "log": 7, "result_file": 7, "watched": 7, "update": 7, "names": 7,
     "completion": 7, "inspection": 7, "pull": 7, "fleet": 7, "job_search": 7, "job_start": 7, "job_pull": 7,
-    "dry_run": 7, "notify": 7,
+    "dry_run": 7, "notify": 7, "ending": 7, "remote": 7,
     "cli": 8,
     "warm": 9, "__main__": 10, "__init__": 9,
 }  # fmt: skip
@@ -100,7 +100,7 @@ def test_every_module_says_what_it_owns() -> None:
 
 
 def test_modules_stay_of_one_idea() -> None:
-    """No module grows past 400 lines, and no drawer of helpers exists."""
+    """No module grows much past 400 lines, and no drawer of helpers exists."""
     for path in MODULES:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 450, path
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 420, path
         assert path.stem not in {"utils", "util", "common", "helpers", "misc", "manager"}, path

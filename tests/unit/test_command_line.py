@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+import click
 import pytest
 
-from mtr.cli.app import GROUPS, VERBS, render_help, render_options
+from mtr.cli.app import GROUPS, VERBS, load_verb, render_help, render_options, run_own
 from mtr.command_line import OPTIONS, OWN_WORDS, parse_arguments
 from mtr.errors import UsageError
 
@@ -84,3 +87,48 @@ def test_every_verb_is_one_of_the_frozen_words() -> None:
     """A script's ``mtr WORD`` must not change its meaning later; no common program's name is among them."""
     assert set(VERBS) <= OWN_WORDS
     assert not OWN_WORDS & {"env", "view", "top", "watch", "test", "python", "make", "bash", "ls", "cat"}
+
+
+def list_commands() -> list[tuple[str, click.Command]]:
+    """Return every verb, and every verb below one, by what is typed."""
+    found = [(f"mtr {word}", load_verb(word)) for word in VERBS]
+    below = [
+        (f"{name} {word}", child)
+        for name, command in found
+        if isinstance(command, click.Group)
+        for word, child in command.commands.items()
+    ]
+    return [*found, *below]
+
+
+@pytest.mark.parametrize(("name", "command"), list_commands())
+def test_the_help_of_a_verb_fits(name: str, command: click.Command) -> None:
+    """80 columns, no line that click has cut, and -v and -h as everywhere."""
+    text = command.get_help(click.Context(command, info_name=name, terminal_width=80))
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.findall(r"[a-z,]\.\.\.$", text, re.MULTILINE) == []
+    for flags in ("-v, --verbose", "-h, --help"):
+        assert text.count(flags) == 1
+    assert "Print this help." in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["get", "--forse", "x"], "no option --forse", "did you mean --force? mtr get --help"),
+        (["get"], "`mtr get` needs REMOTE... [LOCAL]", "mtr get --help"),
+        (["up", "a", "b"], "got unexpected extra argument (b)", "mtr up --help"),
+        (["up", "a", "-s", "b"], "a, or -s b? They differ", "name one server"),
+        (["config", "path", "-s", "b"], "no option -s", "mtr config path --help"),
+        (
+            ["-s", "b", "config", "schema"],
+            "-s chooses what `mtr config show` shows; nothing else of it",
+            "mtr config --help",
+        ),
+    ],
+)
+def test_words_that_a_verb_does_not_take_are_refused(words: list[str], message: str, hint: str) -> None:
+    """In the words of mtr's own parser, and with the help of that verb as the next command."""
+    with pytest.raises(UsageError) as caught:
+        run_own(parse_arguments(words))
+    assert (caught.value.message, caught.value.hint) == (message, hint)

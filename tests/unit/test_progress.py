@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from mtr.ending import describe_status, is_conversation
 from mtr.progress import is_unicode, render_bar, render_left
-from mtr.voice import describe_status, is_conversation, render_bytes, render_duration, shorten
+from mtr.voice import render_bytes, render_count, render_duration, render_span, shorten
 
 MB = 1_000_000
 
@@ -77,6 +78,17 @@ def test_times_read_as_a_person_says_them() -> None:
     assert [render_left(second) for second in (0, 6.2, 750, 11_100, 1e12)] == [
         "0:00", "0:07", "12:30", "3:05:00", "99:59:59"
     ]  # fmt: skip
+
+
+def test_a_span_is_told_roughly() -> None:
+    """One unit is enough; a clock that was set back shows as none."""
+    shown = {-3: "0 s", 0: "0 s", 2.5: "2 s", 59.9: "1 min", 119: "2 min", 7300: "2 h", 10_799.6: "3 h", 2e5: "2 d"}
+    assert {seconds: render_span(seconds) for seconds in shown} == shown
+
+
+def test_one_is_no_plural() -> None:
+    """And thousands are set apart."""
+    assert [render_count(count, "file") for count in (0, 1, 1204)] == ["0 files", "1 file", "1,204 files"]
 
 
 def test_sizes_never_show_a_thousand_of_a_unit() -> None:

@@ -94,5 +94,5 @@ def test_errors_are_findings() -> None:
     assert [(check.found.partition("\nat ")[0], check.remedy) for check in found] == [
         ("cannot connect\nssh: no", "ssh -v"),
         ("/x: No such file or directory", "ls -ld /x"),
-        ("a fault of mtr itself: ValueError: odd", "report these lines"),
+        ("a fault of mtr itself: ValueError: odd", "run it again; if it stays, report these lines"),
     ]

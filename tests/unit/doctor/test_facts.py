@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mtr.doctor.check import Finding, Skipped
 from mtr.doctor.facts import ServerFacts, parse_facts
-from mtr.doctor.told import Told, render_span
+from mtr.doctor.verdicts import Verdicts
 
 DEBIAN = """\
 Welcome to the cluster
@@ -121,7 +121,7 @@ def test_garbage_is_never_a_fault(words: list[tuple[str, str]]) -> None:
     """Whatever a server says, it is read or dropped, and the findings can be made."""
     lines = "".join(f"mtr-doctor {word} {text}\n" for word, text in words)
     facts = parse(f"mtr-doctor start 1\n{lines}mtr-doctor end 1\n")
-    for _, look in Told("lab", "~/proj", facts, 0.0, 1.0).list_checks():
+    for _, look in Verdicts("lab", "~/proj", facts, 0.0, 1.0).list_checks():
         try:
             assert look().state in ("ok", "warn", "fail")
         except Skipped:
@@ -130,8 +130,8 @@ def test_garbage_is_never_a_fault(words: list[tuple[str, str]]) -> None:
 
 def tell(check: str, **facts: object) -> Finding:
     """Return what is made of ``facts``, asked for at 100 s and come at 101 s."""
-    told = Told("lab", "~/proj", ServerFacts(**facts), 100.0, 101.0)  # type: ignore[arg-type]
-    return dict(told.list_checks())[check]()
+    verdicts = Verdicts("lab", "~/proj", ServerFacts(**facts), 100.0, 101.0)  # type: ignore[arg-type]
+    return dict(verdicts.list_checks())[check]()
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,3 @@ def test_an_installer_that_is_not_known() -> None:
     """Then the program is named, and no command made up."""
     assert tell("rsync").remedy == "install rsync there"
     assert tell("rsync", installer="dnf").remedy == "mtr -s lab --no-sync 'sudo dnf install -y rsync'"
-
-
-def test_spans_as_people_say_them() -> None:
-    """One unit is enough."""
-    assert [render_span(s) for s in (2.5, 119, 120, 7200, 200_000)] == ["2.5 s", "119.0 s", "2 min", "2 h", "2 d"]

@@ -47,7 +47,17 @@ def test_hosts_of_sshs_configuration_are_offered(place: Workplace):
 
 
 def options(**given: object) -> dict[str, object]:
-    keys = ("user", "port", "name", "remote_dir", "pre_cmd", "key_filename", "password_env", "password_command")
+    keys = (
+        "user",
+        "port",
+        "name",
+        "remote_dir",
+        "python",
+        "pre_cmd",
+        "key_filename",
+        "password_env",
+        "password_command",
+    )
     return {**dict.fromkeys(keys), **given}
 
 

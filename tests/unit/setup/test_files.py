@@ -81,6 +81,7 @@ ANSWERS = st.builds(
     user=st.none() | texts("user"),
     port=st.none() | st.integers(1, 65535),
     remote_dir=st.none() | texts("remote_dir").filter(lambda text: "{branch}" not in text),
+    python=st.none() | texts("python"),
     pre_cmd=st.none() | texts("pre_cmd"),
     key_filename=st.none() | texts("key_filename").map(lambda text: f"/keys/{text}"),
 )

@@ -61,6 +61,16 @@ def test_an_environment_of_condas_is_entered_by_its_name(tmp_path: Path, shell: 
     assert (done.returncode, done.stdout) == (0, b"marked torch\n")
 
 
+def test_variables_that_are_no_text_are_set_as_conda_sets_them(tmp_path: Path, shell: str) -> None:
+    """An environment.yml may have numbers there."""
+    base = make_conda(tmp_path / "miniconda3", is_base=True)
+    state = base / "conda-meta" / "state"
+    state.write_text(json.dumps({"env_vars": {"CUDA_VISIBLE_DEVICES": 0, "SET": "after"}}))
+    state.rename(make_conda(base / "envs" / "torch") / "conda-meta" / "state")
+    done = run_in(tmp_path, shell, "conda:torch", "sh", "-c", 'echo "$CUDA_VISIBLE_DEVICES $SET"')
+    assert (done.stdout, done.stderr) == (b"0 after\n", b"")
+
+
 def test_conda_is_found_where_it_was_put(tmp_path: Path, shell: str) -> None:
     """On the PATH, by its own list of environments, by the environment's path; names with spaces too."""
     far = make_conda(tmp_path / "far away" / "py 3")

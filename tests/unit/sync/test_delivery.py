@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mtr.sync.delivery import Delivery, Project, inside
+from mtr.sync.delivery import Delivery, inside
 from mtr.sync.manifest import Tree
+from mtr.sync.plan import Project
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mtr.ssh.sftp import Attributes, Sftp
-from mtr.sync.part import KEPT_S, collect, name_part
+from mtr.sync.part import KEPT_S, Part, collect, name_part
 from mtr.sync.sftp_transfer import download
 from tests.lab.sftp_here import Served
 
@@ -74,3 +76,40 @@ def test_parts_that_nobody_goes_on_with_are_collected(tmp_path: Path) -> None:
     assert sorted(os.listdir(os.fsencode(tmp_path))) == sorted(
         map(os.path.basename, (kept, young, wanted, b".x.mtr-short"))
     )
+
+
+def test_a_part_that_has_just_been_made_is_not_collected(tmp_path: Path) -> None:
+    """Between its first moment and its lock, another download beside it may look: then one more is made."""
+    target, is_over = os.fsencode(tmp_path / "a"), threading.Event()
+
+    def collect_all() -> None:
+        while not is_over.is_set():
+            collect([(target, "")])
+
+    others = [threading.Thread(target=collect_all) for _ in range(3)]
+    for other in others:
+        other.start()
+    try:
+        for number in range(500):
+            part = Part(target, "")
+            os.write(part.descriptor, b"%d" % number)
+            part.finish(0o600, 1)
+            assert (tmp_path / "a").read_bytes() == b"%d" % number
+    finally:
+        is_over.set()
+        for other in others:
+            other.join()
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_file_system_without_locks_takes_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Lustre is, mounted without flock."""
+
+    def refuse(_descriptor: int, *, wait: bool = True) -> bool:
+        raise OSError(errno.ENOSYS, f"{wait}")
+
+    monkeypatch.setattr("mtr.sync.part.lock_file", refuse)
+    for mark in ("", "0" * 16):
+        part = Part(os.fsencode(tmp_path / "a"), mark)
+        part.finish(0o600, 1)
+    assert os.listdir(tmp_path) == ["a"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mtr.doctor.check import Finding, Skipped, fail, ok, warn
 from mtr.doctor.facts import name_rsync
 from mtr.doctor.remedies import render_install, render_sshd_line, render_there
-from mtr.voice import render_bytes
+from mtr.voice import render_bytes, render_count, render_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ _SPARED = (*_FOR_STREAMS, "base64", "stat")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Verdicts:
     """The facts of the server ``name``; they were asked for at ``asked_s`` and had come at ``came_s`` of this clock."""
 
     name: str
@@ -157,12 +157,4 @@ class Told:
         """Return how many GPUs NVIDIA's driver knows; a server without one is none the worse."""
         if self.facts.gpus is None:
             return ok("no nvidia-smi")
-        return ok(f"nvidia-smi is there, {self.facts.gpus} GPU{'' if self.facts.gpus == 1 else 's'}")
-
-
-def render_span(seconds: float) -> str:
-    """Return ``seconds`` as people say it, roughly."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.1f} s"
+        return ok(f"nvidia-smi is there, {render_count(self.facts.gpus, 'GPU')}")

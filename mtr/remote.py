@@ -1,0 +1,101 @@
+"""The public API, for scripts and notebooks: ``mtr.connect("gpu-01").run(["nvidia-smi"])``. It asks nobody."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from mtr.config.remote_dir import load_machine_id
+from mtr.errors import EXIT_FAILURE
+from mtr.pull import Pull, resolve_destination
+from mtr.run import Errand, build_command, build_delivery
+from mtr.ssh import connection as ssh_connection
+from mtr.ssh.diagnosis import build_refusal
+from mtr.sync.download import ensure_some
+from mtr.voice import Voice
+from mtr.workflow import build_route, load_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mtr.jobs.handle import Jobs
+    from mtr.process.captured import Captured
+    from mtr.route import Route
+    from mtr.ssh.base import BaseConnection
+    from mtr.ssh.gate import Command
+    from mtr.sync.download import Downloaded
+    from mtr.sync.result import SyncResult
+    from mtr.workflow import Target
+
+
+class Remote:
+    """A project on a server, over an open connection."""
+
+    def __init__(self, target: Target, connection: BaseConnection) -> None:
+        self.target = target
+        self.connection = connection
+
+    def sync(self) -> SyncResult:
+        """Bring the project's files to the server."""
+        self.target.project.ensure_syncable()
+        delivery = build_delivery(self._build_route(), self.connection, self.connection.environ)
+        return Errand(delivery, Voice(quiet=True)).sync()
+
+    def get(
+        self, remote: str | Sequence[str], local: str | os.PathLike[str] | None = None, *, force: bool = False
+    ) -> Downloaded:
+        """Bring ``remote`` from the server, as ``mtr get`` does: a path, a pattern, or several of them.
+
+        ``local`` is a directory to put it into if it exists or ends in a slash, else the new name; None is the
+        configured directory of downloads. What is newer here stays, unless ``force``.
+
+        Returns what came, what was here already, what stayed and what did not come.
+
+        Raises:
+            NotTrusted: the project's files choose a place for downloads that the user has not allowed.
+            DownloadFailed: nothing came, or nothing more can be written here.
+        """
+        remotes = [remote] if isinstance(remote, str) else list(remote)
+        text = None if local is None else os.fspath(local)
+        destination = resolve_destination(self.target, remotes, text, self.connection.environ, None)
+        result = Pull(self.target, remotes, destination, Voice(quiet=True)).bring(self.connection, force=force)
+        ensure_some(self.connection, result)
+        return result
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs of this server: ``start``, ``list`` and ``find`` return handles to read, wait for and stop."""
+        from mtr.jobs.handle import Jobs
+
+        return Jobs(self.connection, self._build_command)
+
+    def run(self, argv: Sequence[str] | str, *, stdin: bytes = b"", timeout_s: float | None = None) -> Captured:
+        """Run ``argv``, or a string in a shell, in the project's directory there; nothing is synced.
+
+        Returns its status (128+n for a signal), stdout and stderr as bytes.
+        """
+        command = self._build_command(argv)
+        found = self.connection.run(command, stdin=stdin, timeout_s=timeout_s)
+        if found.status == EXIT_FAILURE and (refusal := self.connection.load_refusal(command.run_id)):
+            raise build_refusal(self.connection.server_name, command, refusal)
+        return found
+
+    def _build_command(self, argv: Sequence[str] | str) -> Command:
+        command = build_command(self._build_route(), [argv] if isinstance(argv, str) else list(argv), {})
+        command.is_text = isinstance(argv, str)
+        return command
+
+    def _build_route(self) -> Route:
+        return build_route(self.target, self.connection, load_machine_id())
+
+
+def connect(server: str | None = None, *, directory: str | None = None) -> Remote:
+    """Connect to ``server`` (default: as the command line chooses) for the project around ``directory``.
+
+    Raises:
+        MtrError: as ``mtr up`` fails.
+    """
+    target = load_target(directory, server, os.environ, needs_project=False)
+    opened = ssh_connection.connect(target.server)
+    opened.end_cut_off()
+    return Remote(target, opened)
