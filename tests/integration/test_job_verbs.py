@@ -107,7 +107,7 @@ def test_colours_are_for_terminals_that_want_them(home: Home, project: Path) -> 
 def test_what_a_server_tells_reaches_no_terminal_raw() -> None:
     """Control characters in a name or a command show as what they are; an id that is none is an answer of nobody."""
     evil = Job("ab", "lab", "running", name="a\x1b]0;x\x07", command="b\x1b[2J\nc", age_s=1)
-    shown = render_jobs([evil], width=80, colours=False)
+    shown = render_jobs([evil], width=80, has_colour=False)
     assert "\x1b" not in shown
     assert shown.count("\n") == 2
     for name in ("../../x", "", "a/b", "AB", ".."):
