@@ -117,17 +117,18 @@ def _run_there(
         return run_on_windows(route, line, invocation, voice, tty=tty)
     command = build_command(route, invocation.words, invocation.env)
     command.timeout_s = invocation.timeout_s
+    is_delivered = route.project is not None and (invocation.sync or invocation.detach)
+    delivery = build_delivery(route, line, environ) if is_delivered else None
     if invocation.detach:
         from mtr.jobs.start import begin_job
 
-        begin_job(command, invocation, line, environ, route.project)
+        begin_job(command, invocation, line, environ, delivery)
         tty = False
     voice.detail(f"running in {route.remote_dir}/{route.subdir} on {line.label}".replace("/ on", " on"))
-    if not invocation.sync or route.project is None:
+    if not invocation.sync or delivery is None:
         voice.note(run=command.run_id)
         voice.enter("run")
         return run_command(line, command, tty=tty)
-    delivery = build_delivery(route, line, environ)
     return Errand(delivery, voice, tty=tty).run(command)
 
 
@@ -222,6 +223,8 @@ def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> G
         hint = f"mtr config show {server_name}, and set `python` to one that is there"
         message = f"{server_name}: there is no {command.python} there; the command did not start"
         return GateRefused(message, detail=detail, hint=hint)
+    if reason == "job":
+        return GateRefused(f"{server_name}: the job was not started", detail=detail, hint="mtr doctor")
     if reason == "shell":
         hint = f"choose another `shell` for {server_name}"
         return GateRefused(f"{server_name}: no shell {detail} there; the command did not start", hint=hint)
@@ -315,6 +318,9 @@ class Errand:
     def _run_on(self, push: Push | None, command: Command) -> int:
         delivery, line = self._delivery, self._line
         command.run_id = new_run_id()
+        if command.feed is not None:
+            tree = push.tree if push is not None else delivery.manifest.tree
+            command.feed.paths = tree.paths if tree is not None else []
         if push is None:
             command.token = delivery.manifest.token
             self._enter_run(command)

@@ -19,6 +19,7 @@ _EXAMPLES = """\b
 mtr get out/model.pt              to downloads/model.pt
 mtr get out/model.pt best.pt      to best.pt
 mtr get 'runs/*/metrics.json'     to downloads/1/metrics.json, downloads/2/...
+mtr get --job 3f2a 'out/*.pt'     what that job has made
 mtr get 'logs/**/*.txt' '~/notes.md' here/   several; the last is a directory
 """
 
@@ -27,6 +28,7 @@ mtr get 'logs/**/*.txt' '~/notes.md' here/   several; the last is a directory
 @take("server", "directory", "quiet")
 @click.option("--to", "to", metavar="LOCAL", help="Where to put it; every other word is a REMOTE then.")
 @click.option("--force", is_flag=True, help="Replace local files that are newer, too.")
+@click.option("--job", "job", metavar="ID", help="From the copy of the tree that job ID runs in.")
 @click.option("--json", "as_json", is_flag=True, help="Print what came as JSON.")
 @click.argument("words", metavar="REMOTE... [LOCAL]", nargs=-1, required=True)
 @click.pass_obj
@@ -36,6 +38,7 @@ def get(
     server: str | None,
     directory: str | None,
     to: str | None,
+    job: str | None,
     *,
     quiet: bool,
     force: bool,
@@ -51,6 +54,9 @@ def get(
     is where it goes: into a directory, under its own name, else as the new name. Left out, it is `download_dir` of the
     configuration (downloads), which is not synced back. What is excluded from syncing comes all the same.
 
+    With --job, REMOTE is relative to the project in the copy that the job runs in, or to the project's own directory
+    for a job without one.
+
     What is the same here already is left, what is newer here stays. A large file that was cut goes on where it was.
     Exits with 1 if something did not come, and names it; with 125 if nothing did.
     """
@@ -63,10 +69,17 @@ def get(
     voice = Voice(quiet=quiet)
     directory = choose(directory, invocation, "directory")
     remotes, local = split_words(words, to, directory or os.curdir)
-    target = load_target(directory, choose(server, invocation, "server"), os.environ, needs_project=False)
+    server, base, connection = choose(server, invocation, "server"), None, None
+    if job is not None:
+        from mtr.job_search import find_base
+
+        connection, base = find_base(job, directory, server, os.environ, voice)
+        server = connection.server_name
+    target = load_target(directory, server, os.environ, needs_project=False)
     destination = resolve_destination(target, remotes, local, os.environ, voice, directory=directory)
-    connection = open_connection(target.server, os.environ, voice, may_prompt=is_interactive())
-    result = Pull(target, remotes, destination, voice).bring(connection, force=force)
+    if connection is None:
+        connection = open_connection(target.server, os.environ, voice, may_prompt=is_interactive())
+    result = Pull(target, remotes, destination, voice, base=base).bring(connection, force=force)
     ensure_some(connection, result)
     if as_json:
         print_data("get", build_data(result))

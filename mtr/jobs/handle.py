@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from mtr.errors import EXIT_FAILURE
 from mtr.jobs.ask import load_jobs, remove_jobs, stop_job
 from mtr.jobs.choose import choose_job
 from mtr.jobs.follow import Follower
@@ -98,7 +99,8 @@ class Jobs:
         turn_into_start(command, job_id, name, [f"timeout={timeout_s:g}"] if timeout_s else [])
         found = self._connection.run(command, timeout_s=60.0)
         if found.status != 0:
-            words = found.stderr.decode(errors="replace")
+            told = self._connection.load_refusal(command.run_id) if found.status == EXIT_FAILURE else []
+            words = "\n".join(told[1:]) or found.stderr.decode(errors="replace")
             raise JobError(f"no job could be started on {self._connection.label}", detail=words, hint="mtr doctor")
         note_job(job_id, self._connection.server_name, self._connection.environ)
         return self.find(job_id)

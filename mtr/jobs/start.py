@@ -11,7 +11,7 @@ import os
 from mtr.jobs.origin import Origin
 from mtr.quoting import quote_all
 from mtr.scripts import load_script
-from mtr.state import ensure_state_dir, read_regular, write_atomic
+from mtr.state import drop_file, ensure_state_dir, read_regular, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mtr.command_line import Invocation
     from mtr.ssh.gate import Command
     from mtr.ssh.line import Line
-    from mtr.sync.delivery import Project
+    from mtr.sync.delivery import Delivery
 
 ID_BYTES = 4
 
@@ -31,39 +31,65 @@ def new_job_id() -> str:
 
 
 def begin_job(
-    command: Command, invocation: Invocation, line: Line, environ: Mapping[str, str], project: Project | None
+    command: Command, invocation: Invocation, line: Line, environ: Mapping[str, str], delivery: Delivery | None
 ) -> None:
-    """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is."""
+    """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
+
+    ``delivery`` brings the project's files first; without one, the code is not what is here.
+
+    Raises:
+        JobNotFound: a job that it is to wait for is not on that server.
+    """
     job_id = new_job_id()
-    is_queued = bool(invocation.after or invocation.gpus)
-    is_copied = is_queued if invocation.snapshot is None else invocation.snapshot
+    after = _find_after(invocation.after, line) if invocation.after else []
     options = [f"timeout={invocation.timeout_s:g}"] if invocation.timeout_s else []
-    options += [f"after={','.join(invocation.after)}"] if invocation.after else []
+    options += [f"after={','.join(after)}"] if after else []
     options += [f"gpus={invocation.gpus}"] if invocation.gpus else []
-    tree = project.remote_dir if project is not None and is_copied else ""
-    client = project.client if project is not None else ""
-    turn_into_start(command, job_id, invocation.name or "", options, (tree, client))
+    if delivery is not None and (options_copy := _choose_copy(invocation)):
+        options.append(f"copy={options_copy}")
+    project = delivery.project if delivery is not None else None
+    tree = (project.remote_dir, project.client) if project is not None else ("", "")
+    turn_into_start(command, job_id, invocation.name or "", options, tree)
     command.timeout_s = None
-    command.feed = Origin(project.root if project is not None else None, environ)
+    command.feed = Origin(project.root if project is not None and invocation.sync else None, environ)
     note_job(job_id, invocation.server or environ.get("MTR_SERVER") or line.server_name, environ)
 
 
+def _choose_copy(invocation: Invocation) -> str:
+    """Return how the job gets a copy of the tree: ``must``, ``try`` for one that waits, "" for none."""
+    if invocation.snapshot is None:
+        return "try" if invocation.after or invocation.gpus else ""
+    return "must" if invocation.snapshot else ""
+
+
+def _find_after(words: Sequence[str], line: Line) -> list[str]:
+    """Return the ids of the jobs that ``words`` mean on that server."""
+    from mtr.jobs.ask import load_jobs
+    from mtr.jobs.choose import choose_job
+
+    jobs = load_jobs(line)
+    return list(dict.fromkeys(choose_job(word, jobs).id for word in words))
+
+
 def turn_into_start(
-    command: Command, job_id: str, name: str, options: Sequence[str], copied: tuple[str, str] = ("", "")
+    command: Command, job_id: str, name: str, options: Sequence[str], tree: tuple[str, str] = ("", "")
 ) -> None:
     """Let ``command`` start the job ``job_id`` in its place.
 
-    ``options`` are the keeper's; ``copied`` is the directory of which it gets a copy, and whose record tells what is
-    in it.
+    ``options`` are those of ``start.sh``; ``tree`` is the project's directory there, and whose record tells what is in
+    it.
     """
+    given = dict(option.split("=", 1) for option in options)
+    life, gpus = load_script("remote/job/life.sh"), load_script("remote/job/gpus.sh") if "gpus" in given else ""
+    keeper = life + (gpus + load_script("remote/job/queue.sh") if "after" in given or gpus else "")
+    stop = life + load_script("remote/job/stop.sh") if "timeout" in given else ""
+    about = {"name": name, "command": render_command(command), "directory": render_directory(command), "root": tree[0]}
+    about |= {word: given[word] for word in ("after", "gpus", "timeout") if word in given}
     words = " ".join(options)
-    life = load_script("remote/job/life.sh")
-    keeper = life + (load_script("remote/job/queue.sh") if "after=" in words or "gpus=" in words else "")
-    stop = life + load_script("remote/job/stop.sh") if "timeout=" in words else ""
-    about = {"name": name, "command": render_command(command), "directory": render_directory(command)}
-    fixed = (job_id, build_about(about), keeper + load_script("remote/job/keeper.sh"), stop, *copied, words)
+    fixed = (job_id, build_about(about), keeper + load_script("remote/job/keeper.sh"), stop, *tree, words)
+    start = (life + gpus if gpus else "") + (load_script("remote/job/copy.sh") if "copy" in given else "")
     inner = _build_argv(command)
-    command.argv = ("/bin/sh", "-c", load_script("remote/job/start.sh"), "mtr-start", *fixed, *inner)
+    command.argv = ("/bin/sh", "-c", start + load_script("remote/job/start.sh"), "mtr-start", *fixed, *inner)
     command.is_text = False
     command.tells_home = True
 
@@ -83,6 +109,11 @@ def find_noted(job_id: str, environ: Mapping[str, str]) -> str:
     """Return the server that was noted for the job, "" where none was."""
     data = read_regular(f"{ensure_state_dir(environ)}/jobs/{job_id}", 4096)
     return (data or b"").decode(errors="surrogateescape")
+
+
+def forget_job(job_id: str, environ: Mapping[str, str]) -> None:
+    """Remove the note."""
+    drop_file(f"{ensure_state_dir(environ)}/jobs/{job_id}")
 
 
 def _build_argv(command: Command) -> tuple[str, ...]:
