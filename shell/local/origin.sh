@@ -33,6 +33,9 @@ print_patch() {
     GIT_LITERAL_PATHSPECS=1 xargs -0 git -c core.fsmonitor=false diff --binary --relative --no-renames --no-color \
       --no-ext-diff --no-textconv --src-prefix=a/ --dst-prefix=b/ "$base" -- <"$work/changed"
   fi
+  # What was deleted, without what was in it: git apply takes that for a binary file, and asks for no more than its hash.
+  ask_git diff --full-index --irreversible-delete --diff-filter=D --relative --no-renames --no-color \
+    --src-prefix=a/ --dst-prefix=b/ "$base" -- . | awk '{ print } /^index / { print "Binary files differ" }'
   # shellcheck disable=SC2016  # expanded by the inner shell
   ask_git ls-files -o --exclude-standard -z -- . | keep_synced |
     xargs -0 sh -c 'for name; do

@@ -100,12 +100,12 @@ copy_tree() (
     find_tree || exit 4
     mtr_before=$mtr_tree_at:$mtr_by mtr_copied=yes
     rm -rf -- "$1" "$1.failed" && mkdir -- "$1" || exit 1
-    { copy_files "$1" && link_rest "$1"; } 2>"$mtr_new/said" || mtr_copied=
+    mtr_words=$({ copy_files "$1" && link_rest "$1"; } 2>&1) || mtr_copied=
     mtr_by='' mtr_of=
     { read -r mtr_by && read -r mtr_of; } 2>/dev/null <"$mtr_tree_at"
     if [ -f "$mtr_tree_at" ] && [ "$mtr_tree_at:$mtr_by" = "$mtr_before" ]; then
       [ -z "$mtr_copied" ] || exit 0
-      head -n 5 "$mtr_new/said" >&2
+      printf '%s\n' "$mtr_words" | head -n 5 >&2
       exit 1
     fi
   done

@@ -19,14 +19,13 @@
 
 mtr_busy_mib=1000 mtr_round=0
 
+# The longer one waits, the less it asks: after half a minute twice in three seconds.
 pause() {
   mtr_round=$((mtr_round + 1))
-  if [ "$mtr_round" -lt 50 ]; then
-    sleep 0.2 2>/dev/null || sleep 1
-  elif [ "$mtr_round" -lt 150 ]; then
-    sleep 1
+  if [ "$mtr_round" -lt 100 ]; then
+    sleep 0.3 2>/dev/null || sleep 1
   else
-    sleep 3
+    sleep 1.5 2>/dev/null || sleep 2
   fi
 }
 
@@ -145,7 +144,7 @@ drop_claims() {
 mtr_self='' mtr_place=''
 await_gpus() {
   find_start $$
-  mtr_self=$$.$mtr_start.$mtr_boot mtr_round=0
+  mtr_self=$$.$mtr_start.$mtr_boot mtr_round=0 mtr_leads=
   while :; do
     if ! open_claims; then
       printf 'mtr: %s\n' "$mtr_answer" >>"$mtr_job/err"
@@ -153,6 +152,7 @@ await_gpus() {
       finish 125
     fi
     if stand_in_line && is_first; then
+      [ -n "$mtr_leads" ] || mtr_leads=yes mtr_round=0
       if claim_gpus "$1"; then break; fi
       rm -f "$mtr_claims"/g.*."$mtr_self"
       # At random, so that those who lose together do not come back together.

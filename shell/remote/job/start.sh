@@ -86,7 +86,7 @@ make_job() {
   elif [ -n "$mtr_tree" ] && [ -f "$mtr_tree/.mtr/put.$mtr_client" ]; then
     cp -- "$mtr_tree/.mtr/put.$mtr_client" "$mtr_new/manifest" || return 1
   fi
-  rm -f -- "$mtr_new/list" "$mtr_new/said" && mv -- "$mtr_new" "$mtr_job"
+  rm -f -- "$mtr_new/list" && mv -- "$mtr_new" "$mtr_job"
 }
 mtr_said=$(make_job 2>&1)
 case $? in
