@@ -97,5 +97,5 @@ def parse_size(text: str) -> int:
 
 
 def _is_number(text: str) -> bool:
-    whole, _, part = text.partition(".")
+    whole, _, part = text.strip().partition(".")
     return text.isascii() and whole.isdecimal() and len(whole) < 16 and (part.isdecimal() or "." not in text)

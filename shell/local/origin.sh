@@ -23,24 +23,39 @@ keep_synced() {
   tr '\0' '\n' | awk 'FILENAME != "-" { synced[$0]; next } $0 in synced' "$names" - | tr '\n' '\0'
 }
 
-# Prints the patch: what git tracks and has changed, then what it does not track.
+# Prints the patch. What git does not track yet is added to a copy of its index; what is in that copy does not matter,
+# since the commit is compared with the files. Paths are named only where something is to be left out: git looks at each
+# of them for each file.
 print_patch() {
   base=HEAD
   # Before the first commit, against the empty tree.
   ask_git rev-parse -q --verify HEAD >/dev/null || base=$(ask_git hash-object -t tree /dev/null)
-  ask_git diff --name-only -z --relative --no-renames "$base" -- . | keep_synced >"$work/changed"
-  if [ -s "$work/changed" ]; then
-    GIT_LITERAL_PATHSPECS=1 xargs -0 git -c core.fsmonitor=false diff --binary --relative --no-renames --no-color \
-      --no-ext-diff --no-textconv --src-prefix=a/ --dst-prefix=b/ "$base" -- <"$work/changed"
+  index=$(ask_git rev-parse --git-path index)
+  [ ! -f "$index" ] || cp -- "$index" "$work/index"
+  blob=$(ask_git hash-object -t blob /dev/null) prefix=$(ask_git rev-parse --show-prefix)
+  ask_git ls-files -o --exclude-standard -z -- . | keep_synced | tr '\0' '\n' |
+    PREFIX=$prefix awk -v b="$blob" '{ printf "100644 %s 0\t%s%s\n", b, ENVIRON["PREFIX"], $0 }' | tr '\n' '\0' >"$work/new"
+  GIT_INDEX_FILE=$work/index
+  export GIT_INDEX_FILE
+  ask_git update-index -z --index-info <"$work/new"
+  ask_git diff --name-only -z --relative --no-renames --diff-filter=d "$base" -- . >"$work/all"
+  keep_synced <"$work/all" >"$work/synced"
+  if cmp -s "$work/all" "$work/synced"; then
+    [ ! -s "$work/all" ] || print_differences --diff-filter=d "$base" -- .
+  elif [ -s "$work/synced" ]; then
+    # shellcheck disable=SC2016  # expanded by the inner shell
+    GIT_LITERAL_PATHSPECS=1 xargs -0 sh -c 'base=$1
+      shift
+      git -c core.fsmonitor=false diff --binary --relative --no-renames --no-color --no-ext-diff --no-textconv \
+        --src-prefix=a/ --dst-prefix=b/ --diff-filter=d "$base" -- "$@"' sh "$base" <"$work/synced"
   fi
   # What was deleted, without what was in it: git apply takes that for a binary file, and asks for no more than its hash.
-  ask_git diff --full-index --irreversible-delete --diff-filter=D --relative --no-renames --no-color \
-    --src-prefix=a/ --dst-prefix=b/ "$base" -- . | awk '{ print } /^index / { print "Binary files differ" }'
-  # shellcheck disable=SC2016  # expanded by the inner shell
-  ask_git ls-files -o --exclude-standard -z -- . | keep_synced |
-    xargs -0 sh -c 'for name; do
-      git diff --no-index --binary --no-color --no-ext-diff --no-textconv --src-prefix=a/ --dst-prefix=b/ -- /dev/null "$name"
-    done' sh
+  print_differences --full-index --irreversible-delete --diff-filter=D "$base" -- . |
+    awk '{ print } /^index / { print "Binary files differ" }'
+}
+
+print_differences() {
+  ask_git diff --binary --relative --no-renames --no-color --no-ext-diff --no-textconv --src-prefix=a/ --dst-prefix=b/ "$@"
 }
 
 print_origin() {

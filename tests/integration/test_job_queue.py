@@ -194,7 +194,7 @@ def test_a_job_gets_gpus_of_its_own(home: Home, project: Path, cards: Cards) -> 
 
 
 def test_gpus_in_use_are_left_alone(home: Home, project: Path, cards: Cards) -> None:
-    """Whoever computes there without a claim, or has memory in use; a GPU that does not tell counts by its processes."""
+    """Whoever computes there without a claim, or has memory in use; one that does not tell counts by processes."""
     cards.tell({0: 20_000, 1: 3, 2: "[N/A]"})
     cards.let_compute(1)
     job = cards.start(project, "--gpus", "1", "echo $CUDA_VISIBLE_DEVICES")
