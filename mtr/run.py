@@ -117,18 +117,17 @@ def _run_there(
         return run_on_windows(route, line, invocation, voice, tty=tty)
     command = build_command(route, invocation.words, invocation.env)
     command.timeout_s = invocation.timeout_s
-    is_delivered = route.project is not None and (invocation.sync or invocation.detach)
-    delivery = build_delivery(route, line, environ) if is_delivered else None
     if invocation.detach:
         from mtr.jobs.start import begin_job
 
-        begin_job(command, invocation, line, environ, delivery)
+        begin_job(command, invocation, line, environ, route.project)
         tty = False
     voice.detail(f"running in {route.remote_dir}/{route.subdir} on {line.label}".replace("/ on", " on"))
-    if not invocation.sync or delivery is None:
+    if not invocation.sync or route.project is None:
         voice.note(run=command.run_id)
         voice.enter("run")
         return run_command(line, command, tty=tty)
+    delivery = build_delivery(route, line, environ)
     return Errand(delivery, voice, tty=tty).run(command)
 
 

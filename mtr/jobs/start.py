@@ -16,11 +16,19 @@ from mtr.state import drop_file, ensure_state_dir, read_regular, write_atomic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Protocol
 
     from mtr.command_line import Invocation
     from mtr.ssh.gate import Command
     from mtr.ssh.line import Line
-    from mtr.sync.delivery import Delivery
+
+    class Delivered(Protocol):
+        """A project with the directory that it is synced to, and whose record there tells what was."""
+
+        root: str
+        remote_dir: str
+        client: str
+
 
 ID_BYTES = 4
 
@@ -31,11 +39,9 @@ def new_job_id() -> str:
 
 
 def begin_job(
-    command: Command, invocation: Invocation, line: Line, environ: Mapping[str, str], delivery: Delivery | None
+    command: Command, invocation: Invocation, line: Line, environ: Mapping[str, str], project: Delivered | None
 ) -> None:
     """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
-
-    ``delivery`` brings the project's files first; without one, the code is not what is here.
 
     Raises:
         JobNotFound: a job that it is to wait for is not on that server.
@@ -45,9 +51,8 @@ def begin_job(
     options = [f"timeout={invocation.timeout_s:g}"] if invocation.timeout_s else []
     options += [f"after={','.join(after)}"] if after else []
     options += [f"gpus={invocation.gpus}"] if invocation.gpus else []
-    if delivery is not None and (options_copy := _choose_copy(invocation)):
-        options.append(f"copy={options_copy}")
-    project = delivery.project if delivery is not None else None
+    if project is not None and (copy := _choose_copy(invocation)):
+        options.append(f"copy={copy}")
     tree = (project.remote_dir, project.client) if project is not None else ("", "")
     turn_into_start(command, job_id, invocation.name or "", options, tree)
     command.timeout_s = None

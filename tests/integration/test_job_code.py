@@ -337,3 +337,32 @@ def test_code_without_git(home: Home, project: Path, tmp_path: Path, without: st
         assert b"+one" in patch
     assert list(home.home.glob(".state/mtr/origin*")) == []
     remove(home, project, job)
+
+
+def test_several_start_with_copies_while_the_tree_changes(home: Home, project: Path) -> None:
+    """Each starts over when another's push has come between, and reads one version of all."""
+    assert home.run_mtr(["true"], project).returncode == 0
+    running = []
+    for version in range(5):
+        (project / "a.txt").write_text(f"{version}\n")
+        (project / "src" / "b.py").write_text(f"{version}\n")
+        running.append(home.popen_mtr(["-d", "--snapshot", "cat", "a.txt", "src/b.py"], project))
+    jobs = []
+    for process in running:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err.decode()
+        jobs.append(out.decode().strip())
+    finish(home, project, *jobs)
+    for job in jobs:
+        first, second = home.run_mtr(["job", "logs", job], project).stdout.split()
+        assert first == second
+    remove(home, project, *jobs)
+
+
+def test_a_project_that_has_gone_is_brought_again(home: Home, project: Path) -> None:
+    """Somebody has removed the project there: it is brought again and copied."""
+    assert home.run_mtr(["true"], project).returncode == 0
+    shutil.rmtree(home.remote(project))
+    job = start(home, project, "--snapshot", "cat", "a.txt")
+    assert finish(home, project, job) == b"one\n"
+    remove(home, project, job)
