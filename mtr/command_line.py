@@ -165,6 +165,8 @@ def _ensure_sensible(invocation: Invocation) -> None:
     for flag, value in (("name", invocation.name), ("after", invocation.after), ("gpus", invocation.gpus)):
         if value and not invocation.detach:
             raise UsageError(f"--{flag} is for jobs", hint=f"mtr -d --{flag} … CMD")
+    if invocation.gpus and "CUDA_VISIBLE_DEVICES" in invocation.env:
+        raise UsageError("--gpus chooses the GPUs, and so does -e CUDA_VISIBLE_DEVICES", hint="leave one of them out")
     if invocation.to is not None and not invocation.get and not invocation.pull:
         raise UsageError(
             "--to says where --get or --pull puts it, and neither is there", hint="mtr --get REMOTE --to LOCAL"

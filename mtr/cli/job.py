@@ -278,12 +278,11 @@ MAX_DIRTY_SHOWN = 20
 
 def render_details(details: Details) -> str:
     """Return a line for each thing that is known."""
+    from mtr.jobs.model import render_waits
+
     found, origin = details.job, details.origin
     status = "" if found.status is None else f", status {found.status}"
     reason = f" ({found.reason})" if found.reason else ""
-    waits = [f"job {word}" for word in str(found.about.get("after") or "").split(",") if word]
-    wanted = str(found.about.get("gpus") or "")
-    waits += [f"{wanted} GPU{'' if wanted == '1' else 's'}"] if wanted else []
     files = "" if details.manifest_files is None else f"{details.manifest_files:,} files had been synced"
     rows = {
         "job": f"{found.id}{f' ({found.name})' if found.name else ''} on {found.server}",
@@ -291,7 +290,7 @@ def render_details(details: Details) -> str:
         "directory": details.directory,
         "copy": details.tree,
         "state": f"{found.state}{status}{reason}",
-        "waits for" if found.state == "queued" else "waited for": ", ".join(waits),
+        "waited for": "" if found.state == "queued" else render_waits(found.about),
         "begun": render_time(found.started_s),
         "ended": render_time(found.ended_s),
         "ran" if not found.is_alive else "for": "" if found.runs_s is None else render_duration(found.runs_s),

@@ -10,12 +10,14 @@ import os
 import random
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mtr.scripts import find_shipped
 from tests.lab.processes import is_alive, wait_until
 
 if TYPE_CHECKING:
@@ -138,7 +140,7 @@ def test_a_job_begins_when_others_have_ended(home: Home, project: Path) -> None:
     first = start(home, project, "--name", "first", "sleep", "600")
     second = start(home, project, "sleep", "600")
     last = start(home, project, "--after", "first", "--after", second[:6], "date")
-    assert state_of(home, project, last) == "queued"
+    assert list_jobs(home, project)[last]["reason"] == f"waits for job {first}, job {second}"
     shown = home.run_mtr(["job", "show", last], project).stdout.decode()
     assert f"job {first}, job {second}" in shown
     assert home.run_mtr(["job", "stop", first], project).returncode == 0
@@ -437,3 +439,27 @@ def test_rm_removes_all_that_have_ended(home: Home, project: Path) -> None:
     assert b"abcdef02 on" in done.stderr
     assert set(list_jobs(home, project)) == {alive, "abcdef02"}
     os.utime(young / "queued", (1e9, 1e9))
+
+
+def test_gpus_are_chosen_once(home: Home, project: Path) -> None:
+    """Two ways to say which are refused before anything."""
+    done = home.run_mtr(["-d", "--gpus", "1", "-e", "CUDA_VISIBLE_DEVICES=3", "date"], project)
+    assert done.returncode == 2
+    assert b"--gpus chooses the GPUs" in done.stderr
+
+
+def test_a_claim_counts_where_processes_of_others_are_hidden(home: Home, project: Path, cards: Cards) -> None:
+    """Without a look at the keeper of somebody else (hidepid), a claim of theirs counts while it is there."""
+    cards.claims.mkdir()
+    cards.claims.chmod(0o1777)
+    theirs = cards.claims / "g.0.1.1.x"
+    theirs.touch()
+    os.chown(theirs, 12345, 12345)
+    queue = Path(find_shipped("shell")) / "remote" / "job" / "queue.sh"
+    script = queue.read_text().replace("/proc/1/stat", "/proc/hidden")
+    words = (
+        f"mtr_claims={cards.claims} mtr_self=1.1.y mtr_boot=z; find_start() {{ mtr_start=; }}\n{script}\nis_claimed 0"
+    )
+    assert subprocess.run(["sh", "-c", words], check=False).returncode == 0
+    words = words.replace("/proc/hidden", "/proc/1/stat")
+    assert subprocess.run(["sh", "-c", words], check=False).returncode == 1

@@ -9,14 +9,17 @@
 #    not shared, as between containers. Whoever makes it lets everybody write, and each removes only what is theirs.
 
 mtr_claims=${MTR_GPU_CLAIMS:-/tmp/mtr-gpus}
-mtr_smi=''
+mtr_smi='' mtr_file=
 
 # ask_smi WORDS: sets mtr_answer to what nvidia-smi says; fails where that is no answer, with words instead.
 ask_smi() {
-  mtr_file=$(mktemp "${TMPDIR:-/tmp}/mtr-smi.XXXXXX") || {
+  if [ -n "${MTR_JOB-}" ] && [ -d "${mtr_job-}" ]; then
+    # It goes with the job, should its keeper be killed.
+    mtr_file=$mtr_job/smi
+  elif ! mtr_file=$(mktemp "${TMPDIR:-/tmp}/mtr-smi.XXXXXX"); then
     mtr_answer='no file can be made for what nvidia-smi says'
     return 1
-  }
+  fi
   nvidia-smi "$@" >"$mtr_file" 2>&1 </dev/null &
   mtr_smi=$! mtr_ticks=0
   while find_start "$mtr_smi" && [ -n "$mtr_start" ] && [ "$mtr_ticks" -lt 400 ]; do

@@ -136,6 +136,7 @@ claim_gpus() {
 
 drop_claims() {
   [ -z "$mtr_smi" ] || kill -9 "$mtr_smi"
+  rm -f "$mtr_job/smi"
   [ -z "$mtr_self" ] || rm -f "$mtr_claims"/g.*."$mtr_self" "$mtr_claims"/w.*."$mtr_self"
   rmdir "$mtr_claims"
 }
