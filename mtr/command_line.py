@@ -190,6 +190,8 @@ def _ensure_sensible(invocation: Invocation) -> None:
     if invocation.pull and not invocation.words and not invocation.help and not invocation.version:
         raise UsageError("--pull brings files after a command, and there is none", hint="mtr get GLOB")
     _ensure_job(invocation)
+    if invocation.gpus and "CUDA_VISIBLE_DEVICES" in invocation.env:
+        raise UsageError("--gpus chooses the GPUs, and so does -e CUDA_VISIBLE_DEVICES", hint="leave one of them out")
     if invocation.to is not None and not invocation.get and not invocation.pull:
         raise UsageError(
             "--to says where --get or --pull puts it, and neither is there", hint="mtr --get REMOTE --to LOCAL"

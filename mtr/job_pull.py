@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mtr.jobs.details import load_details
 from mtr.jobs.model import JobError
 from mtr.pull import Pull, resolve_destination
 from mtr.sync.sources import split_place
@@ -18,11 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mtr.jobs.model import Job
+    from mtr.ssh.base import BaseConnection
     from mtr.voice import Voice
 
 
 def plan_job_pull(
-    job: Job, directory: str | None, server: str | None, local: str | None, environ: Mapping[str, str], voice: Voice
+    connection: BaseConnection,
+    job: Job,
+    directory: str | None,
+    local: str | None,
+    environ: Mapping[str, str],
+    voice: Voice,
 ) -> Pull:
     """Return what ``job`` leaves, and where it goes: ``local``, counted from ``directory``, else the configured place.
 
@@ -31,23 +38,23 @@ def plan_job_pull(
         NotTrusted: the project's files choose the place, and the user has not allowed it.
         DownloadFailed: there is no such place.
     """
-    remotes, base = find_pulls(job)
-    target = load_target(directory, server or job.server, environ, needs_project=False)
+    remotes, base = find_pulls(job), load_details(connection, job).base
+    target = load_target(directory, connection.server_name, environ, needs_project=False)
     destination = resolve_destination(target, remotes, local, environ, voice, directory=directory)
     for remote in remotes:
         split_place(base, remote)
     return Pull(replace(target, remote_dir=base, subdir=""), remotes, destination, voice)
 
 
-def find_pulls(job: Job) -> tuple[list[str], str]:
-    """Return the paths and patterns that ``job`` was started with, and the directory there that they count from.
+def find_pulls(job: Job) -> list[str]:
+    """Return the paths and patterns that ``job`` was told to leave.
 
     Raises:
         JobError: there are none.
     """
-    text, base = job.about.get("pull"), job.about.get("base")
-    remotes = text.split("\n") if isinstance(text, str) and isinstance(base, str) else []
-    if not all(remotes) or not remotes or not str(base).startswith(("/", "~")):
+    text = job.about.get("pull")
+    remotes = text.split("\n") if isinstance(text, str) else []
+    if not all(remotes) or not remotes:
         hint = f"mtr get -s {job.server} PATH; for the next one: mtr -d --pull GLOB CMD"
         raise JobError(f"job {job.id} was not told what to bring", hint=hint)
-    return remotes, str(base)
+    return remotes

@@ -1,14 +1,17 @@
-"""Jobs by their ids and names, on whichever server they are; and waiting for their ends."""
+"""Jobs by their ids and names, on whichever server they are; waiting for their ends, and clearing them away."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mtr.fleet import Answers, ask_all, list_servers
-from mtr.jobs.ask import load_jobs
+from mtr.jobs.ask import load_jobs, remove_jobs
 from mtr.jobs.choose import choose_job
-from mtr.jobs.noted import find_noted
+from mtr.jobs.details import load_details
+from mtr.jobs.noted import drop_note, find_noted
+from mtr.jobs.prune import choose_prunable, load_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +64,18 @@ def find_jobs(
     return [(answers.connections[job.server], job) for job in chosen]
 
 
+def find_base(
+    word: str, directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
+) -> tuple[BaseConnection, str]:
+    """Return a connection to the server of the job that ``word`` means, and the directory that its files count from.
+
+    Raises:
+        JobNotFound: ``word`` means none, or more than one.
+    """
+    ((connection, job),) = find_jobs([word], directory, server, environ, voice)
+    return connection, load_details(connection, job).base
+
+
 def wait_for_jobs(jobs: Sequence[tuple[BaseConnection, Job]], *, every_s: float = 2.0) -> list[Job]:
     """Return ``jobs`` as they have ended, in their order; servers are asked again until all have."""
     found = {job.id: job for _, job in jobs}
@@ -72,3 +87,37 @@ def wait_for_jobs(jobs: Sequence[tuple[BaseConnection, Job]], *, every_s: float 
             if found[job.id].is_alive:
                 found |= {other.id: other for other in load_jobs(connection, [job.id])}
     return [found[job.id] for _, job in jobs]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Jobs that have gone (or would have), with the bytes that each took."""
+
+    jobs: tuple[Job, ...]
+    sizes: Mapping[str, int]
+
+
+def prune_jobs(
+    directory: str | None,
+    server: str | None,
+    environ: Mapping[str, str],
+    voice: Voice,
+    *,
+    older_s: float | None,
+    keep_bytes: int | None,
+    dry_run: bool,
+) -> Answers[Pruned]:
+    """Remove from each server (or from ``server``) what :func:`choose_prunable` lets go, unless it is a ``dry_run``."""
+
+    def prune(connection: BaseConnection) -> Pruned:
+        jobs = load_jobs(connection)
+        sizes, now_s = load_sizes(connection)
+        gone = choose_prunable(jobs, sizes, now_s, older_s=older_s, keep_bytes=keep_bytes)
+        if not dry_run:
+            # Also where none goes: what was cut off while it was made or removed goes by the way.
+            remove_jobs(connection, gone)
+            for job in gone:
+                drop_note(job.id, environ)
+        return Pruned(tuple(gone), {job.id: sizes.get(job.id, 0) for job in gone})
+
+    return ask_all(list_servers(directory, server, environ), prune, environ, voice)

@@ -297,6 +297,9 @@ class Errand:
     def _run_on(self, push: Push | None, command: Command) -> int:
         delivery, line = self._delivery, self._line
         command.run_id = new_run_id()
+        if command.feed is not None:
+            tree = push.tree if push is not None else delivery.manifest.tree
+            command.feed.paths = tree.paths if tree is not None else []
         if push is None:
             command.token = delivery.manifest.token
             self._enter_run(command)

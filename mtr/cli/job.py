@@ -10,13 +10,14 @@ import click
 
 from mtr.cli.app import render_options
 from mtr.cli.envelope import print_data, print_failure
-from mtr.cli.options import take
+from mtr.cli.options import take, take_json
 from mtr.cli.table import find_width
-from mtr.errors import MtrError
+from mtr.errors import MtrError, reveal_controls
 from mtr.voice import Voice, show_error, wants_colour
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
+    from mtr.jobs.details import Details
     from mtr.jobs.model import Job
     from mtr.ssh.base import BaseConnection
 
@@ -242,8 +243,8 @@ def wait(invocation: Invocation, words: tuple[str, ...], *, pulls: bool, notify:
     if notify is not None:
         ensure_possible(notify)
     jobs = _find(invocation, words)
-    place = (invocation.directory, invocation.server)
-    plans = [plan_job_pull(found, *place, None, os.environ, Voice()) for _, found in jobs] if pulls else []
+    place = (invocation.directory, None, os.environ, Voice())
+    plans = [plan_job_pull(connection, found, *place) for connection, found in jobs] if pulls else []
     ended = wait_for_jobs(jobs)
     for found in ended:
         Voice().say(f"job {found.id} {found.state}{'' if found.status is None else f' with {found.status}'}")
@@ -283,7 +284,7 @@ def pull(invocation: Invocation, words: tuple[str, ...], to: str | None) -> int:
 
     voice, is_complete = Voice(), True
     for connection, found in _find(invocation, words):
-        plan = plan_job_pull(found, invocation.directory, invocation.server, to, os.environ, voice)
+        plan = plan_job_pull(connection, found, invocation.directory, to, os.environ, voice)
         if found.is_alive:
             from mtr.jobs.model import JobError
 
@@ -321,11 +322,171 @@ def stop(invocation: Invocation, words: tuple[str, ...]) -> int:
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def rm(invocation: Invocation, words: tuple[str, ...]) -> int:
-    """Remove jobs that have ended, with all that they have printed."""
+    """Remove jobs that have ended, with all that they have printed and their copies of the tree.
+
+    One that has not ended stays, and the others go all the same.
+    """
     from mtr.jobs.ask import remove_jobs
     from mtr.jobs.noted import drop_note
 
+    failed = 0
     for connection, found in _find(invocation, words):
-        remove_jobs(connection, [found])
+        try:
+            remove_jobs(connection, [found])
+        except MtrError as error:
+            show_error(error)
+            failed = 1
+            continue
         drop_note(found.id, os.environ)
+    return failed
+
+
+@job.command(short_help="Remove jobs that ended long ago.")
+@take("dry_run")
+@click.option("--older", metavar="AGE", help="Those that ended longer ago than that: 14d, 12h; the default is 14d.")
+@click.option("--keep-size", metavar="SIZE", help="The oldest, until those that stay take no more than that: 5GB.")
+@take_json
+@click.pass_obj
+def prune(invocation: Invocation, *, older: str | None, keep_size: str | None, as_json: bool) -> int:
+    """Remove jobs that have ended, on all servers; never one that waits or runs.
+
+    \b
+      mtr job prune                    what ended more than 14 days ago
+      mtr job prune --keep-size 5GB    the oldest, until a server's jobs take 5 GB
+      mtr job prune --older 1d --dry-run
+    """  # noqa: D301  click wants the character itself
+    from mtr.job_search import prune_jobs
+    from mtr.jobs.prune import parse_age, parse_size
+    from mtr.voice import render_bytes, render_count
+
+    dry_run = invocation.dry_run
+    keep_bytes = None if keep_size is None else parse_size(keep_size)
+    older_s = parse_age(older or "14d") if older is not None or keep_bytes is None else None
+    answers = prune_jobs(
+        invocation.directory, invocation.server, os.environ, Voice(),
+        older_s=older_s, keep_bytes=keep_bytes, dry_run=dry_run,
+    )  # fmt: skip
+    gone = [(found, pruned.sizes[found.id]) for pruned in answers.found.values() for found in pruned.jobs]
+    if as_json:
+        print_data("job-prune", [{"id": job.id, "server": job.server, "bytes": size} for job, size in gone])
+    else:
+        for found, size in gone:
+            click.echo(
+                f"{found.id}  {reveal_controls(found.server)}  {render_bytes(size)}  {reveal_controls(found.command)}"
+            )
+        word = "would go" if dry_run else "gone"
+        total = render_bytes(sum(size for _, size in gone))
+        Voice().say(f"{render_count(len(gone), 'job')} {word}, {total}")
+    for error in answers.failed.values():
+        show_error(error)
+    return 1 if answers.failed else 0
+
+
+@job.command(short_help="Show all that is known of a job.")
+@take_json
+@click.option("--diff", is_flag=True, help="Print the differences from the commit as a patch, for git apply.")
+@click.argument("word", metavar="ID")
+@click.pass_obj
+def show(invocation: Invocation, word: str, *, as_json: bool, diff: bool) -> int:
+    """Show all that is known of a job: where it runs, how it stands, and the code that it was started with.
+
+    \b
+      mtr job show ID
+      mtr job show --diff ID | git apply     on its commit: the code as it was
+    """  # noqa: D301  click wants the character itself
+    from mtr.jobs.details import load_details
+
+    ((connection, found),) = _find(invocation, (word,))
+    details = load_details(connection, found)
+    if diff:
+        if details.origin.state in {"cut", "broken"}:
+            Voice().say(f"{ORIGIN_STATES[details.origin.state]}: git apply will not take it")
+        write_all(details.origin.patch)
+        return 0
+    if as_json:
+        print_data("job", build_details(details))
+    else:
+        click.echo(render_details(details), nl=False)
     return 0
+
+
+ORIGIN_STATES = {
+    "whole": "",
+    "cut": "the patch was cut after 16 MiB",
+    "broken": "the line broke before all of the patch had come",
+    "none": "not known: no git repository, or it was started without a sync",
+}
+
+
+def build_details(details: Details) -> dict[str, object]:
+    """Return the job as JSON takes it."""
+    from dataclasses import asdict
+
+    origin = details.origin
+    return {
+        **asdict(details.job),
+        "directory": details.directory,
+        "job_directory": details.job_directory,
+        "tree": details.tree,
+        "gpus": details.gpus,
+        "manifest_files": details.manifest_files,
+        "size_bytes": details.size_bytes,
+        "code": {
+            "state": origin.state,
+            "commit": origin.commit,
+            "branch": origin.branch,
+            "dirty": [{"status": status, "path": reveal_controls(path)} for status, path in origin.dirty],
+            "patch_bytes": len(origin.patch),
+        },
+    }
+
+
+MAX_DIRTY_SHOWN = 20
+
+
+def render_details(details: Details) -> str:
+    """Return a line for each thing that is known."""
+    from mtr.cli.job_table import render_duration
+    from mtr.jobs.model import render_waits
+
+    found, origin = details.job, details.origin
+    status = "" if found.status is None else f", status {found.status}"
+    reason = f" ({found.reason})" if found.reason else ""
+    files = "" if details.manifest_files is None else f"{details.manifest_files:,} files had been synced"
+    rows = {
+        "job": f"{found.id}{f' ({found.name})' if found.name else ''} on {found.server}",
+        "command": found.command,
+        "directory": details.directory,
+        "copy": details.tree,
+        "state": f"{found.state}{status}{reason}",
+        "waited for": "" if found.state == "queued" else render_waits(found.about),
+        "begun": render_time(found.started_s),
+        "ended": render_time(found.ended_s),
+        "ran" if not found.is_alive else "for": "" if found.runs_s is None else render_duration(found.runs_s),
+        "gpus": details.gpus,
+        "printed": f"{found.out_bytes:,} bytes to stdout, {found.err_bytes:,} to stderr",
+        "on disk": render_size(details),
+        "commit": " ".join(filter(None, (origin.commit, f"({origin.branch})" if origin.branch else ""))),
+        "code": ", ".join(filter(None, (files, ORIGIN_STATES[origin.state]))),
+        "patch": f"{len(origin.patch):,} bytes: mtr job show --diff {found.id}" if origin.patch else "",
+    }
+    lines = [f"{name:<11} {reveal_controls(value)}" for name, value in rows.items() if value]
+    for number, (status, path) in enumerate(origin.dirty[: MAX_DIRTY_SHOWN + 1]):
+        name = "" if number else "changed"
+        more = f"and {len(origin.dirty) - MAX_DIRTY_SHOWN:,} more: --json has them"
+        lines.append(f"{name:<11} {more if number == MAX_DIRTY_SHOWN else f'{status} {reveal_controls(path)}'}")
+    return "\n".join(lines) + "\n"
+
+
+def render_size(details: Details) -> str:
+    """Return what the job takes there, and where."""
+    from mtr.voice import render_bytes
+
+    return f"{render_bytes(details.size_bytes)} in {details.job_directory}"
+
+
+def render_time(seconds: float | None) -> str:
+    """Return a time of the server's clock, as the clocks here show it."""
+    import time
+
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))

@@ -150,7 +150,8 @@ class Jobs:
         if found.status == EXIT_FAILURE and (refusal := self._connection.load_refusal(command.run_id)):
             raise build_refusal(self._connection.server_name, command, refusal)
         if found.status != 0:
-            words = found.stderr.decode(errors="replace")
+            told = self._connection.load_refusal(command.run_id) if found.status == EXIT_FAILURE else []
+            words = "\n".join(told[1:]) or found.stderr.decode(errors="replace")
             raise JobError(f"no job could be started on {self._connection.label}", detail=words, hint="mtr doctor")
         note_job(job_id, self._connection.server_name, self._connection.environ, name=name)
         return self.find(job_id)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mtr.errors import MtrError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _DIGITS = frozenset("0123456789abcdef")
 """Of an id: it stands in paths and commands, and a server may tell anything."""
@@ -112,6 +112,8 @@ def _build_job(block: dict[str, Any], server: str, now_s: float, boot: str, size
     since_s, ran_s = (_to_float(keeper[number]) if keeper[number:] else None for number in (3, 4))
     began_s = ran_s or since_s
     state, reason, status, ended_s = _judge(at, keeper, boot, is_alive="alive" in block, marks=block["marks"])
+    if state == "queued" and not reason:
+        reason = f"waits for {render_waits(about)}" if render_waits(about) else ""
     ends_s = ended_s if ended_s is not None else now_s if state in ALIVE else None
     return Job(
         id=block["job"],
@@ -149,6 +151,13 @@ def _judge(
     if keeper[2:] and boot and keeper[2] != boot:
         return "lost", "the server was restarted", None, None
     return "lost", "its first process was killed", None, None
+
+
+def render_waits(about: Mapping[str, Any]) -> str:
+    """Return what a job was told to wait for, "" for nothing: ``job 3f2a91bc, 2 GPUs``."""
+    waits = [f"job {word}" for word in str(about.get("after") or "").split(",") if word]
+    wanted = str(about.get("gpus") or "")
+    return ", ".join([*waits, f"{wanted} GPU{'' if wanted == '1' else 's'}"] if wanted else waits)
 
 
 def _parse_about(text: str) -> dict[str, Any]:

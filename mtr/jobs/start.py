@@ -44,29 +44,39 @@ def begin_job(
     """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
 
     Returns the job's id.
+
+    Raises:
+        JobNotFound: a job that it is to wait for is not on that server.
     """
-    job_id = prepare_job(command, invocation, environ, project)
-    command.feed = Origin(project.root if project is not None else None, environ)
+    after = _find_after(invocation.after, line) if invocation.after else []
+    job_id = prepare_job(command, invocation, environ, project, after)
+    command.feed = Origin(project.root if project is not None and invocation.sync else None, environ)
     server = invocation.server or environ.get("MTR_SERVER") or line.server_name
     note_job(job_id, server, environ, name=invocation.name or "")
     return job_id
 
 
-def prepare_job(command: Command, invocation: Invocation, environ: Mapping[str, str], project: Project | None) -> str:
-    """Let ``command`` start a job, as :func:`begin_job`, and touch nothing; return the job's id."""
+def prepare_job(
+    command: Command,
+    invocation: Invocation,
+    environ: Mapping[str, str],
+    project: Project | None,
+    after: Sequence[str] = (),
+) -> str:
+    """Let ``command`` start a job, as :func:`begin_job`, and touch nothing; return the job's id.
+
+    ``after`` are the ids of those that it waits for.
+    """
     job_id = new_job_id()
-    is_queued = bool(invocation.after or invocation.gpus)
-    is_copied = is_queued if invocation.snapshot is None else invocation.snapshot
     options = [f"timeout={invocation.timeout_s:g}"] if invocation.timeout_s else []
-    options += [f"after={','.join(invocation.after)}"] if invocation.after else []
+    options += [f"after={','.join(after)}"] if after else []
     options += [f"gpus={invocation.gpus}"] if invocation.gpus else []
-    tree = project.remote_dir if project is not None and is_copied else ""
-    client = project.client if project is not None else ""
-    wanted = [*([invocation.get] if invocation.get else []), *invocation.pull]
-    base = f"~/.mtr/jobs/{job_id}/tree" if tree else command.remote_dir
-    pulls = build_pulls(wanted, base) if wanted else {}
+    if project is not None and (copy := _choose_copy(invocation)):
+        options.append(f"copy={copy}")
     options += ["pty"] if invocation.pty else []
-    turn_into_start(command, job_id, invocation.name or "", options, (tree, client), pulls)
+    tree = (project.remote_dir, project.client) if project is not None else ("", "")
+    wanted = [*([invocation.get] if invocation.get else []), *invocation.pull]
+    turn_into_start(command, job_id, invocation.name or "", options, tree, build_pulls(wanted) if wanted else {})
     if invocation.pty:
         from mtr.jobs.terminal import add_terminal
 
@@ -75,39 +85,58 @@ def prepare_job(command: Command, invocation: Invocation, environ: Mapping[str, 
     return job_id
 
 
+def _choose_copy(invocation: Invocation) -> str:
+    """Return how the job gets a copy of the tree: ``must``, ``try`` for one that waits, "" for none."""
+    if invocation.snapshot is None:
+        return "try" if invocation.after or invocation.gpus else ""
+    return "must" if invocation.snapshot else ""
+
+
+def _find_after(words: Sequence[str], line: Line) -> list[str]:
+    """Return the ids of the jobs that ``words`` mean on that server."""
+    from mtr.jobs.ask import load_jobs
+    from mtr.jobs.choose import choose_job
+
+    jobs = load_jobs(line)
+    return list(dict.fromkeys(choose_job(word, jobs).id for word in words))
+
+
 def turn_into_start(
     command: Command,
     job_id: str,
     name: str,
     options: Sequence[str],
-    copied: tuple[str, str] = ("", ""),
+    tree: tuple[str, str] = ("", ""),
     more: Mapping[str, str] | None = None,
 ) -> None:
     """Let ``command`` start the job ``job_id`` in its place.
 
-    ``options`` are the keeper's; ``copied`` is the directory of which it gets a copy, and whose record tells what is
-    in it; ``more`` is kept with the job for whoever asks later.
+    ``options`` are those of ``start.sh``; ``tree`` is the project's directory there, and whose record tells what is in
+    it; ``more`` is kept with the job for whoever asks later.
     """
+    given = dict(option.partition("=")[::2] for option in options)
+    life, gpus = load_script("remote/job/life.sh"), load_script("remote/job/gpus.sh") if "gpus" in given else ""
+    keeper = life + (gpus + load_script("remote/job/queue.sh") if "after" in given or gpus else "")
+    stop = life + load_script("remote/job/stop.sh") if "timeout" in given else ""
+    about = {"name": name, "command": render_command(command), "directory": render_directory(command), "root": tree[0]}
+    about |= {word: given[word] for word in ("after", "gpus", "timeout") if word in given}
     words = " ".join(options)
-    life = load_script("remote/job/life.sh")
-    keeper = life + (load_script("remote/job/queue.sh") if "after=" in words or "gpus=" in words else "")
-    stop = life + load_script("remote/job/stop.sh") if "timeout=" in words else ""
-    about = {"name": name, "command": render_command(command), "directory": render_directory(command)}
     about |= {"pty": "yes"} if "pty" in options else {}
     about |= more or {}
-    fixed = (job_id, build_about(about), keeper + load_script("remote/job/keeper.sh"), stop, *copied, words)
+    fixed = (job_id, build_about(about), keeper + load_script("remote/job/keeper.sh"), stop, *tree, words)
+    start = (life + gpus if gpus else "") + (load_script("remote/job/copy.sh") if "copy" in given else "")
     inner = _build_argv(command)
-    command.argv = ("/bin/sh", "-c", load_script("remote/job/start.sh"), "mtr-start", *fixed, *inner)
+    command.argv = ("/bin/sh", "-c", start + load_script("remote/job/start.sh"), "mtr-start", *fixed, *inner)
     command.is_text = False
     command.tells_home = True
 
 
-def build_pulls(wanted: Sequence[str], base: str) -> dict[str, str]:
-    """Return how a job keeps what is to be brought when it has ended: one a line, counted from ``base``.
+def build_pulls(wanted: Sequence[str]) -> dict[str, str]:
+    """Return how a job keeps what is to be brought when it has ended: one a line.
 
     Where it goes to is said by who brings it: what a server tells must not choose a place here.
     """
-    return {"pull": "\n".join(wanted), "base": base}
+    return {"pull": "\n".join(wanted)}
 
 
 def _build_argv(command: Command) -> tuple[str, ...]:

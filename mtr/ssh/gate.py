@@ -14,7 +14,7 @@ from mtr.scripts import load_script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CARRIERS = {"LC_MTR": ("v", "LC_MTR0"), "XMODIFIERS": ("x", "XMODIFIERS")}
 """What the gate calls a carrier, and the variable."""
@@ -24,7 +24,12 @@ VARIABLE_BYTES = 100_000
 
 
 class Feed:
-    """Something that a command's stdin comes from; opened again where a session has to be asked for once more."""
+    """Something that a command's stdin comes from; opened again where a session has to be asked for once more.
+
+    ``paths`` are those that the command finds synced.
+    """
+
+    paths: Sequence[bytes] = ()
 
     def open(self) -> int:
         """Return a descriptor to read from, which whoever takes it closes."""
@@ -40,7 +45,8 @@ class Command:
     ``argv`` of several words is executed as it is; with ``is_text`` its one word is text for ``shell``.
     ``remote_dir`` is absolute or starts with ``~/``, or is ``~`` itself; ``subdir`` is below it. ``token`` says what
     the tree there must be (see ``gate.sh``), "" that it does not matter. ``python`` is the environment that it runs in
-    (see ``python.sh``), ``timeout_s`` after how long it is ended; with ``tells_home`` MTR_HOME is the login's home.
+    (see ``python.sh``), ``timeout_s`` after how long it is ended; with ``tells_home`` MTR_HOME is the login's home,
+    MTR_NO the file for the reason of a refusal, and MTR_TOKEN the token.
     ``feed`` is what its stdin comes from, instead of mtr's own.
     """
 
@@ -113,7 +119,7 @@ def build_gate_call(command: Command, carrier: str, push: str = "") -> GateCall:
     script, run, program = load_script("remote/gate.sh"), command.run_id, _name_program(command)
     exports = "".join(f"export {name}={quote_posix(value)}\n" for name, value in command.env.items())
     if command.tells_home:
-        exports += 'export MTR_HOME="$mtr_home"\n'
+        exports += 'export MTR_HOME="$mtr_home" MTR_NO="$mtr_no" MTR_TOKEN="$mtr_token"\n'
     line = _build_line(command, script, command.argv, "0")
     argv = command.argv
     if len(line) > MAX_COMMAND_BYTES:

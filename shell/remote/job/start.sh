@@ -8,12 +8,16 @@
 #   ABOUT    what the client wants to know of it later: one line of JSON
 #   KEEPER   the text of keeper.sh, which stays with the job to its end
 #   STOP     the text of stop.sh for a job that has a time, else empty
-#   TREE     the project's directory for a job that runs in a copy of it, else empty; ~/ at its start is the home
+#   TREE     the project's directory, empty without a project; ~/ at its start is the home
 #   CLIENT   whose record says what of it was synced: see apply.sh
-#   OPTIONS  for the keeper: words NAME=VALUE, parted by blanks; with pty, terminal.sh stands in front
+#   OPTIONS  words NAME=VALUE, parted by blanks. For the keeper, but for copy=must and copy=try: the job runs in a copy of
+#            TREE, by copy.sh, which then stands in front; try: where nothing was ever synced, it runs in TREE itself.
+#            With gpus=N, life.sh and gpus.sh stand in front as well, and it is refused where there are fewer; with pty,
+#            terminal.sh does
 #
-# stdin is kept beside the job as "origin": the client's commit and its differences, compressed.
-# Prints the id once the job goes on by itself; leaves with 1 and the system's words on stderr when it cannot.
+# stdin is kept beside the job as "origin": see shell/local/origin.sh.
+# Prints the id once the job goes on by itself. When it cannot, it leaves the reason where the gate does, for the client
+# to read, and leaves with 125.
 #
 # On disk, in ~/.mtr/jobs/ID (see list.sh for who reads it):
 #   about            ABOUT
@@ -24,62 +28,92 @@
 #                    STATUS as a shell reports it, SECONDS since the epoch, WHY is exit, stopped, timeout or failed
 #   out, err         what the job prints, as it is
 #   origin           stdin
-#   tree             the copy: what was synced, and a symbolic link to whatever else lies at the top of the project
-#   gpus, wants      what was pinned; since when GPUs are waited for (queue.sh)
+#   manifest         the record of CLIENT: what of the project was synced, and what each file was
+#   tree             the copy: see copy.sh
+#   gpus             what was pinned (queue.sh)
 #
 # Assumptions:
-# 1. MTR_HOME is the login's home, from the gate: what pre_cmd makes of HOME is the job's.
+# 1. MTR_HOME, MTR_NO and MTR_TOKEN come from the gate: the login's home, since what pre_cmd makes of HOME is the job's;
+#    where the reason goes; and the token of the tree that the client has seen, + in front where it waited for it.
 # 2. The directory is made under another name and renamed: a job is there with all of it, or not there.
 # 3. Where setsid(1) cannot fork (busybox), perl gives the job a session of its own; without both, it has a process
 #    group of its own.
 
-mtr_id=$1 mtr_about=$2 mtr_keeper=$3 mtr_stop=$4 mtr_tree=$5 mtr_client=$6 mtr_options=$7
+mtr_id=$1 mtr_about=$2 mtr_keeper_text=$3 mtr_stop=$4 mtr_tree=$5 mtr_client=$6 mtr_options=$7
 shift 7
-mtr_jobs=${MTR_HOME:-$HOME}/.mtr/jobs
-case $mtr_tree in \~/*) mtr_tree=${MTR_HOME:-$HOME}/${mtr_tree#\~/} ;; esac
-unset MTR_HOME
+mtr_home=${MTR_HOME:-$HOME} mtr_no=${MTR_NO-} mtr_token=${MTR_TOKEN-}
+unset MTR_HOME MTR_NO MTR_TOKEN
+mtr_token=${mtr_token#+}
+mtr_jobs=$mtr_home/.mtr/jobs
 mtr_new=$mtr_jobs/.new.$mtr_id mtr_job=$mtr_jobs/$mtr_id
+case $mtr_tree in
+  \~) mtr_tree=$mtr_home ;;
+  \~/*) mtr_tree=$mtr_home/${mtr_tree#\~/} ;;
+esac
 
+# refuse REASON WORDS: nothing is left, nothing was started.
 refuse() {
   rm -rf -- "$mtr_new"
-  exit 1
+  { [ -n "$mtr_no" ] && printf '%s\n' "$@" >"$mtr_no"; } 2>/dev/null || printf 'mtr: %s\n' "${2-$1}" >&2
+  exit 125
 }
-trap refuse HUP INT TERM
+trap 'rm -rf -- "$mtr_new"; exit 1' HUP INT TERM
 
-# Makes the copy of $mtr_tree in $1. No hard links: they would change what the project's record says of the files (their
-# ctime), and a job that writes into a file would write into the project's. Where the file system can, nothing is copied.
-link_tree() {
-  mkdir -- "$1" || return 1
-  (
-    cd -- "$mtr_tree" || exit 1
-    cut -d '|' -f 2- ".mtr/put.$mtr_client" | sort -u | while IFS= read -r mtr_f; do
-      if [ -f "$mtr_f" ] || [ -L "$mtr_f" ]; then printf '%s\n' "$mtr_f"; fi
-    done >"$mtr_new/list"
-    if cp --version 2>/dev/null | grep -q GNU; then
-      tr '\n' '\0' <"$mtr_new/list" | xargs -0 -r cp -dp --reflink=auto --parents -t "$1" --
-    else
-      tar cf - -T "$mtr_new/list" | (cd -- "$1" && tar xpf -)
-    fi || exit 1
-    for mtr_f in * .[!.]* ..?*; do
-      if [ "$mtr_f" = .mtr ] || [ -e "$1/$mtr_f" ] || [ -L "$1/$mtr_f" ]; then continue; fi
-      if [ -e "$mtr_f" ] || [ -L "$mtr_f" ]; then ln -s -- "$PWD/$mtr_f" "$1/$mtr_f" || exit 1; fi
-    done
-    rm -f -- "$mtr_new/list"
-  )
-}
-[ -d "$mtr_jobs" ] || mkdir -p -- "$mtr_jobs" || exit 1
-mkdir -m 700 -- "$mtr_new" || exit 1
-{
-  printf '%s\n' "$mtr_about" >"$mtr_new/about" && printf '%s\n' "$mtr_keeper" >"$mtr_new/keeper" &&
-    { [ -z "$mtr_stop" ] || printf '%s\n' "$mtr_stop" >"$mtr_new/stop"; } &&
-    case " $mtr_options " in *" pty "*) make_terminal ;; esac &&
-    : >"$mtr_new/queued" && : >"$mtr_new/out" && : >"$mtr_new/err" &&
-    { [ -z "$mtr_tree" ] || link_tree "$mtr_new/tree"; } && mv -- "$mtr_new" "$mtr_job"
-} || refuse
+mtr_copy=''
+for mtr_word in $mtr_options; do
+  case $mtr_word in
+    copy=*) mtr_copy=${mtr_word#*=} ;;
+    gpus=*) mtr_said=$(check_gpus "${mtr_word#*=}" 2>&1) || refuse job "$mtr_said" ;;
+  esac
+done
 if [ -n "$mtr_tree" ]; then
-  # The same place in the copy.
-  case $PWD in "$mtr_tree"/*) mtr_sub=${PWD#"$mtr_tree"} ;; *) mtr_sub= ;; esac
-  mkdir -p -- "$mtr_job/tree$mtr_sub" && cd -- "$mtr_job/tree$mtr_sub" || exit 1
+  mtr_root=$(cd -- "$mtr_tree" 2>&1 && pwd) || refuse job "$mtr_root"
+  mtr_tree=$mtr_root
+fi
+if [ -n "$mtr_copy" ] && [ ! -f "$mtr_tree/.mtr/put.$mtr_client" ]; then
+  [ "$mtr_copy" = try ] || refuse job "this machine has never synced anything to $mtr_tree, so there is nothing to copy"
+  mtr_copy=
+fi
+
+# Makes all that is on disk before the job is one; leaves with 4 where the tree is another one than was synced.
+make_job() {
+  [ -d "$mtr_jobs" ] || mkdir -p -- "$mtr_jobs" || return 1
+  mkdir -m 700 -- "$mtr_new" || return 1
+  printf '%s\n' "$mtr_about" >"$mtr_new/about" && printf '%s\n' "$mtr_keeper_text" >"$mtr_new/keeper" || return 1
+  [ -z "$mtr_stop" ] || printf '%s\n' "$mtr_stop" >"$mtr_new/stop" || return 1
+  # printf, since a redirection that fails ends a shell that has it on a special builtin.
+  case " $mtr_options " in *" pty "*) make_terminal || return 1 ;; esac
+  for mtr_f in queued out err; do printf '' >"$mtr_new/$mtr_f" || return 1; done
+  if [ -n "$mtr_copy" ]; then
+    copy_tree "$mtr_new/tree" || return
+  elif [ -n "$mtr_tree" ] && [ -f "$mtr_tree/.mtr/put.$mtr_client" ]; then
+    cp -- "$mtr_tree/.mtr/put.$mtr_client" "$mtr_new/manifest" || return 1
+  fi
+  rm -f -- "$mtr_new/list" && mv -- "$mtr_new" "$mtr_job"
+}
+mtr_said=$(make_job 2>&1)
+case $? in
+  0) ;;
+  4)
+    [ -z "$mtr_token" ] || refuse token
+    refuse job "others keep changing $mtr_tree, and the copy would be of no one moment"
+    ;;
+  *) refuse job "${mtr_said:-the directory of the job cannot be made}" ;;
+esac
+if [ -n "$mtr_copy" ]; then
+  # The same place in the copy, also where this shell was told of the directory by another name.
+  mtr_sub=
+  case $PWD in
+    "$mtr_tree"/*) mtr_sub=${PWD#"$mtr_tree"} ;;
+    *)
+      mtr_root=$(cd -- "$mtr_tree" && pwd -P) mtr_here=$(pwd -P)
+      case $mtr_here in "$mtr_root"/*) mtr_sub=${mtr_here#"$mtr_root"} ;; esac
+      ;;
+  esac
+  mtr_new=$mtr_job
+  if ! mtr_said=$(mkdir -p -- "$mtr_job/tree$mtr_sub" 2>&1) || ! cd -- "$mtr_job/tree$mtr_sub"; then
+    refuse job "${mtr_said:-there is no $mtr_job/tree$mtr_sub}"
+  fi
 fi
 trap - HUP INT TERM
 
@@ -111,4 +145,10 @@ case $mtr_session in
   *) keep "$@" & ;;
 esac
 cat >"$mtr_job/origin"
+# Whoever is started next may ask for this one: it is there once its keeper has signed.
+mtr_i=0
+while [ -f "$mtr_job/queued" ] && [ ! -s "$mtr_job/queued" ] && [ "$mtr_i" -lt 250 ]; do
+  mtr_i=$((mtr_i + 1))
+  sleep 0.02 2>/dev/null || sleep 1
+done
 printf '%s\n' "$mtr_id"
