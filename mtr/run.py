@@ -95,6 +95,10 @@ def run(invocation: Invocation, environ: Mapping[str, str], *, route: Route | No
         if pull is not None:
             pull.after(expired.exit_status, line)
         raise
+    if invocation.detach and status != 0:
+        from mtr.jobs.start import build_not_started
+
+        raise build_not_started(line)
     voice.note(by="command")
     voice.show_end(invocation.words, status, line.server_name, tty=tty)
     if pull is not None:

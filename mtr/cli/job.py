@@ -101,8 +101,7 @@ def logs(invocation: Invocation, word: str, *, follow: bool, stderr: bool, tail:
     ((connection, found),) = _find(invocation, (word,))
     follower = Follower(connection, found.id, "err" if stderr else "out", -tail if tail else offset or 0)
     try:
-        for piece in follower.read(follow=follow):
-            write_all(piece)
+        follower.copy(sys.stdout.fileno(), follow=follow)
     except Interrupted:
         more = " --stderr" if stderr else ""
         resume = f"mtr job logs -f --offset {max(0, follower.offset)}{more} {found.id}"
@@ -110,13 +109,6 @@ def logs(invocation: Invocation, word: str, *, follow: bool, stderr: bool, tail:
         Voice().say(f"to stop it: mtr job stop {found.id}")
         raise
     return 0
-
-
-def write_all(data: bytes) -> None:
-    """Write to stdout what comes, at once."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(sys.stdout.fileno(), view) :]
 
 
 @job.command()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mtr.command_line import Invocation
+    from mtr.errors import MtrError
     from mtr.ssh.gate import Command
     from mtr.ssh.line import Line
     from mtr.sync.delivery import Project
@@ -66,6 +67,14 @@ def turn_into_start(
     command.argv = ("/bin/sh", "-c", load_script("remote/job/start.sh"), "mtr-start", *fixed, *inner)
     command.is_text = False
     command.tells_home = True
+
+
+def build_not_started(line: Line) -> MtrError:
+    """Return the error for a start that the server could not do; its own words have been shown."""
+    from mtr.jobs.model import JobError
+
+    hint = f"mtr -s {line.server_name} --no-sync 'df -h ~; ls -ld ~/.mtr ~/.mtr/jobs'"
+    return JobError(f"no job was started on {line.label}", hint=hint)
 
 
 def note_job(job_id: str, server: str, environ: Mapping[str, str]) -> None:

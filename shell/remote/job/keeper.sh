@@ -55,14 +55,24 @@ mtr_watch=
 if [ -n "$mtr_timeout" ]; then
   # shellcheck disable=SC2086
   (
-    trap - INT QUIT TERM
-    sleep "$mtr_timeout"
+    trap - INT QUIT
+    trap '[ -z "$!" ] || kill "$!"; exit' TERM
+    sleep "$mtr_timeout" &
+    wait "$!" || exit
+    trap - TERM
     : >"$mtr_job/overdue"
     exec /bin/sh "$mtr_job/stop" "${mtr_job##*/}" 10 keeper
   ) &
   mtr_watch=$!
 fi
-(exec "$@") >>"$mtr_job/out" 2>>"$mtr_job/err"
+(
+  # What is not there is told without the keeper's insides.
+  case $1 in */*) ;; *) command -v "$1" >/dev/null || {
+    printf 'mtr: %s: command not found on the server\n' "$1" >&2
+    exit 127
+  } ;; esac
+  exec "$@"
+) >>"$mtr_job/out" 2>>"$mtr_job/err"
 mtr_s=$?
 # ksh reports death by signal n as 256+n, everyone else as 128+n.
 [ "$mtr_s" -le 255 ] || mtr_s=$((mtr_s - 128))

@@ -30,7 +30,8 @@
 # Assumptions:
 # 1. MTR_HOME is the login's home, from the gate: what pre_cmd makes of HOME is the job's.
 # 2. The directory is made under another name and renamed: a job is there with all of it, or not there.
-# 3. Without setsid(1), perl gives the job a session of its own; without both, it has a process group of its own.
+# 3. setsid(1) of util-linux knows -f, and leaves INT and QUIT to the job, as perl does. busybox's has no -f, and starts
+#    the program in a child where it leads a group. Without any, the job has a process group of its own.
 
 mtr_id=$1 mtr_about=$2 mtr_keeper=$3 mtr_stop=$4 mtr_tree=$5 mtr_client=$6 mtr_options=$7
 shift 7
@@ -88,16 +89,15 @@ if [ -d /run/systemd/system ] && [ -e "/var/lib/systemd/linger/$(id -un)" ]; the
   export XDG_RUNTIME_DIR
   systemd-run --user --scope --quiet true && mtr_scope="systemd-run --user --scope --quiet --collect --unit=mtr-job-$mtr_id --"
 fi 2>/dev/null
-if command -v setsid >/dev/null; then
-  mtr_session=setsid
-elif command -v perl >/dev/null; then
-  mtr_session='perl -MPOSIX=setsid -e setsid();exec(@ARGV)'
-else
-  mtr_session=
-  set -m
-fi
 export MTR_JOB="$mtr_id"
-# shellcheck disable=SC2086  # both are words of ours
-$mtr_session $mtr_scope /bin/sh "$mtr_job/keeper" "$mtr_options" "$@" </dev/null >/dev/null 2>&1 &
+# shellcheck disable=SC2086  # words of ours
+set -- $mtr_scope /bin/sh "$mtr_job/keeper" "$mtr_options" "$@"
+# Only where there is neither of the first two: what a shell starts with & ignores INT and QUIT for good.
+{
+  setsid -f "$@" || perl -MPOSIX=setsid -e 'exit if fork; setsid(); exec(@ARGV)' -- "$@" || {
+    command -v setsid || set -m
+    $(command -v setsid) "$@" &
+  }
+} </dev/null >/dev/null 2>&1
 cat >"$mtr_job/origin"
 printf '%s\n' "$mtr_id"
