@@ -16,12 +16,20 @@ from mtr.state import ensure_state_dir, read_regular, write_atomic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Protocol
 
     from mtr.command_line import Invocation
     from mtr.errors import MtrError
     from mtr.ssh.gate import Command
     from mtr.ssh.line import Line
-    from mtr.sync.delivery import Project
+
+    class Project(Protocol):
+        """What of a delivery's project a job needs to know."""
+
+        root: str
+        remote_dir: str
+        client: str
+
 
 ID_BYTES = 4
 
