@@ -10,7 +10,7 @@ import click
 
 from mtr.cli.app import choose, take
 from mtr.cli.envelope import print_data
-from mtr.errors import MtrError, render_error, reveal_controls
+from mtr.errors import MtrError, UsageError, render_error, reveal_controls
 from mtr.voice import Voice
 
 if TYPE_CHECKING:
@@ -98,8 +98,10 @@ def logs(invocation: Invocation, word: str, *, follow: bool, stderr: bool, tail:
     from mtr.jobs.follow import Follower
     from mtr.process.signals import Interrupted
 
+    if tail is not None and offset is not None:
+        raise UsageError("--tail and --offset both say where to begin: give one", hint="mtr job logs --help")
     ((connection, found),) = _find(invocation, (word,))
-    follower = Follower(connection, found.id, "err" if stderr else "out", -tail if tail else offset or 0)
+    follower = Follower(connection, found.id, "err" if stderr else "out", offset or 0, tail=tail)
     try:
         follower.copy(sys.stdout.fileno(), follow=follow)
     except Interrupted:

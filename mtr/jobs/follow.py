@@ -40,9 +40,10 @@ _NO_JOB, _BEYOND = 3, 4
 class Follower:
     """Reads one stream of a job; ``offset`` is the next byte, and where to resume after an interruption."""
 
-    def __init__(self, line: Line, job_id: str, stream: str, offset: int) -> None:
-        """A negative ``offset`` counts from the present end."""
+    def __init__(self, line: Line, job_id: str, stream: str, offset: int, *, tail: int | None = None) -> None:
+        """Begin behind ``offset`` bytes; a negative one, or ``tail`` in its place, counts from the present end."""
         self._line = line
+        self._tail = tail
         self._job_id = job_id
         self._stream = stream
         self.offset = offset
@@ -101,9 +102,11 @@ class Follower:
         """
         failures = 0
         while True:
-            with _Reading(self._line, self._job_id, self._stream, self.offset, follow=follow) as reading:
+            begin = f"{self.offset}" if self._tail is None else f"-{self._tail}"
+            with _Reading(self._line, self._job_id, self._stream, begin, follow=follow) as reading:
                 reading.read_begin()
-                self.offset = max(self.offset, reading.begin)
+                if reading.begin >= 0:
+                    self.offset, self._tail = reading.begin, None
                 yield from take(reading)
                 ended = reading.end()
             if ended.arrived:
@@ -127,12 +130,12 @@ class Follower:
 class _Reading:
     """One session that prints a stream from an offset on; ``begin`` is what the server takes that for."""
 
-    def __init__(self, line: Line, job_id: str, stream: str, offset: int, *, follow: bool) -> None:
+    def __init__(self, line: Line, job_id: str, stream: str, begin: str, *, follow: bool) -> None:
         self.begin = -1
         self._line = line
         self._first = memoryview(b"")
         self._is_ended = False
-        words = [job_id, stream, str(offset), "follow" if follow else ""]
+        words = [job_id, stream, begin, "follow" if follow else ""]
         source, null = open_input(b""), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self._out, out_end = os.pipe()
         widen(self._out)
