@@ -42,7 +42,10 @@ finish() {
 }
 
 find_start $$
-printf '%s %s %s %s\n' "$$" "$mtr_start" "$mtr_boot" "$(date +%s)" >"$mtr_job/queued" || finish 125
+printf '%s %s %s %s\n' "$$" "$mtr_start" "$mtr_boot" "$(date +%s)" >"$mtr_job/queued" || {
+  mtr_why=failed
+  finish 125
+}
 trap 'finish 143' TERM
 trap 'finish 130' INT
 [ -z "$mtr_after" ] || await_jobs "$mtr_after"

@@ -40,9 +40,15 @@ case $mtr_tree in \~/*) mtr_tree=${MTR_HOME:-$HOME}/${mtr_tree#\~/} ;; esac
 unset MTR_HOME
 mtr_new=$mtr_jobs/.new.$mtr_id mtr_job=$mtr_jobs/$mtr_id
 
+# A shell's own words for a full disk are no more than "I/O error".
+fail() {
+  printf 'mtr: %s cannot be written on the server; what is free there:\n' "$mtr_jobs"
+  df -k -- "$mtr_jobs"
+  exit 1
+} >&2
 refuse() {
   rm -rf -- "$mtr_new"
-  exit 1
+  fail
 }
 trap refuse HUP INT TERM
 
@@ -67,8 +73,8 @@ link_tree() {
     rm -f -- "$mtr_new/list"
   )
 }
-[ -d "$mtr_jobs" ] || mkdir -p -- "$mtr_jobs" || exit 1
-mkdir -m 700 -- "$mtr_new" || exit 1
+[ -d "$mtr_jobs" ] || mkdir -p -- "$mtr_jobs" || fail
+mkdir -m 700 -- "$mtr_new" || fail
 {
   printf '%s\n' "$mtr_about" >"$mtr_new/about" && printf '%s\n' "$mtr_keeper" >"$mtr_new/keeper" &&
     { [ -z "$mtr_stop" ] || printf '%s\n' "$mtr_stop" >"$mtr_new/stop"; } &&
