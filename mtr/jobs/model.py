@@ -143,7 +143,7 @@ def _judge(
     if at[0] not in ALIVE:
         return "lost", "what says how it stands has been removed", None, None
     if not keeper:
-        return "lost", "it never started", None, None
+        return ("queued", "being started", None, None) if "fresh" in marks else ("lost", "it never started", None, None)
     if keeper[2:] and boot and keeper[2] != boot:
         return "lost", "the server was restarted", None, None
     return "lost", "its first process was killed", None, None

@@ -1,11 +1,10 @@
-"""The scripts of jobs, run as a server runs them, under every shell that may stand behind /bin/sh; and without /proc."""
+"""The scripts of jobs, as a server runs them, under every shell that may stand behind /bin/sh; and without /proc."""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,10 +15,13 @@ from tests.lab.processes import is_alive, wait_until
 from tests.unit.shells import POSIX_SHELLS, run_shell
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
-ID = "0123abcd"
+ID = os.urandom(4).hex()
+"""Of this process alone: what belongs to a job is found by it, on all of the machine."""
+
 LIFE = "remote/job/life.sh"
 
 
@@ -122,6 +124,13 @@ def test_a_jobs_own_time_is_kept(site: Site) -> None:
     found = site.await_state("timeout", "failed", "done", "lost")
     assert (found.state, found.status) == ("timeout", 124)
     wait_until(lambda: not [pid for pid in site.pids() if is_alive(pid)], "the end of it")
+
+
+def test_what_ignores_term_is_ended_by_the_jobs_own_time(site: Site) -> None:
+    """Also after the command itself has gone, and with it the keeper."""
+    site.start("sh", "-c", "sh -c 'trap \"\" TERM; echo pid $$; sleep 1000; sleep 1000' & wait", options="timeout=1")
+    site.await_state("timeout")
+    wait_until(lambda: not [pid for pid in site.pids() if is_alive(pid)], "the end of it", 30)
 
 
 def test_int_and_quit_are_as_for_anyone(site: Site) -> None:
