@@ -55,11 +55,8 @@ def measure_latency(jobs: Jobs) -> None:
     """From what a job prints to its arrival here."""
     script = "import time\nfor i in range(40): print(time.time()); time.sleep(.23)"
     job = jobs.start(sys.executable, "-u", "-c", script)
-    late_ms = []
     with jobs.home.popen_mtr(["job", "logs", "-f", job], jobs.project) as follower:
-        for line in follower.stdout or ():
-            late_ms.append((time.time() - float(line)) * 1e3)
-    late_ms = late_ms[8:]
+        late_ms = [(time.time() - float(line)) * 1e3 for line in follower.stdout or ()][8:]
     say(f"follow latency: median {statistics.median(late_ms):.0f} ms, most {max(late_ms):.0f} (goal: 150)")
 
 
