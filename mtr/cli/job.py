@@ -12,12 +12,11 @@ from mtr.cli.app import render_options
 from mtr.cli.envelope import print_data, print_failure
 from mtr.cli.options import take, take_json
 from mtr.cli.table import find_width
-from mtr.errors import MtrError, reveal_controls
+from mtr.errors import MtrError, UsageError, reveal_controls
 from mtr.voice import Voice, show_error, wants_colour
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
-    from mtr.jobs.details import Details
     from mtr.jobs.model import Job
     from mtr.ssh.base import BaseConnection
 
@@ -158,11 +157,12 @@ def logs(invocation: Invocation, word: str, *, follow: bool, stderr: bool, tail:
     from mtr.jobs.follow import Follower
     from mtr.process.signals import Interrupted
 
+    if tail is not None and offset is not None:
+        raise UsageError("--tail and --offset both say where to begin: give one", hint="mtr job logs --help")
     ((connection, found),) = _find(invocation, (word,))
-    follower = Follower(connection, found.id, "err" if stderr else "out", -tail if tail else offset or 0)
+    follower = Follower(connection, found.id, "err" if stderr else "out", offset or 0, tail=tail)
     try:
-        for piece in follower.read(follow=follow):
-            write_all(piece)
+        follower.copy(sys.stdout.fileno(), follow=follow)
     except Interrupted:
         more = " --stderr" if stderr else ""
         resume = f"mtr job logs -f --offset {max(0, follower.offset)}{more} {found.id}"
@@ -170,13 +170,6 @@ def logs(invocation: Invocation, word: str, *, follow: bool, stderr: bool, tail:
         Voice().say(f"to stop it: mtr job stop {found.id}")
         raise
     return 0
-
-
-def write_all(data: bytes) -> None:
-    """Write to stdout what comes, at once."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(sys.stdout.fileno(), view) :]
 
 
 _ATTACH_EXAMPLES = """\b
@@ -394,6 +387,7 @@ def show(invocation: Invocation, word: str, *, as_json: bool, diff: bool) -> int
       mtr job show ID
       mtr job show --diff ID | git apply     on its commit: the code as it was
     """  # noqa: D301  click wants the character itself
+    from mtr.cli.job_details import ORIGIN_STATES, build_details, render_details
     from mtr.jobs.details import load_details
 
     ((connection, found),) = _find(invocation, (word,))
@@ -401,92 +395,10 @@ def show(invocation: Invocation, word: str, *, as_json: bool, diff: bool) -> int
     if diff:
         if details.origin.state in {"cut", "broken"}:
             Voice().say(f"{ORIGIN_STATES[details.origin.state]}: git apply will not take it")
-        write_all(details.origin.patch)
+        sys.stdout.buffer.write(details.origin.patch)
         return 0
     if as_json:
         print_data("job", build_details(details))
     else:
         click.echo(render_details(details), nl=False)
     return 0
-
-
-ORIGIN_STATES = {
-    "whole": "",
-    "cut": "the patch was cut after 16 MiB",
-    "broken": "the line broke before all of the patch had come",
-    "none": "not known: no git repository, or it was started without a sync",
-}
-
-
-def build_details(details: Details) -> dict[str, object]:
-    """Return the job as JSON takes it."""
-    from dataclasses import asdict
-
-    origin = details.origin
-    return {
-        **asdict(details.job),
-        "directory": details.directory,
-        "job_directory": details.job_directory,
-        "tree": details.tree,
-        "gpus": details.gpus,
-        "manifest_files": details.manifest_files,
-        "size_bytes": details.size_bytes,
-        "code": {
-            "state": origin.state,
-            "commit": origin.commit,
-            "branch": origin.branch,
-            "dirty": [{"status": status, "path": reveal_controls(path)} for status, path in origin.dirty],
-            "patch_bytes": len(origin.patch),
-        },
-    }
-
-
-MAX_DIRTY_SHOWN = 20
-
-
-def render_details(details: Details) -> str:
-    """Return a line for each thing that is known."""
-    from mtr.cli.job_table import render_duration
-    from mtr.jobs.model import render_waits
-
-    found, origin = details.job, details.origin
-    status = "" if found.status is None else f", status {found.status}"
-    reason = f" ({found.reason})" if found.reason else ""
-    files = "" if details.manifest_files is None else f"{details.manifest_files:,} files had been synced"
-    rows = {
-        "job": f"{found.id}{f' ({found.name})' if found.name else ''} on {found.server}",
-        "command": found.command,
-        "directory": details.directory,
-        "copy": details.tree,
-        "state": f"{found.state}{status}{reason}",
-        "waited for": "" if found.state == "queued" else render_waits(found.about),
-        "begun": render_time(found.started_s),
-        "ended": render_time(found.ended_s),
-        "ran" if not found.is_alive else "for": "" if found.runs_s is None else render_duration(found.runs_s),
-        "gpus": details.gpus,
-        "printed": f"{found.out_bytes:,} bytes to stdout, {found.err_bytes:,} to stderr",
-        "on disk": render_size(details),
-        "commit": " ".join(filter(None, (origin.commit, f"({origin.branch})" if origin.branch else ""))),
-        "code": ", ".join(filter(None, (files, ORIGIN_STATES[origin.state]))),
-        "patch": f"{len(origin.patch):,} bytes: mtr job show --diff {found.id}" if origin.patch else "",
-    }
-    lines = [f"{name:<11} {reveal_controls(value)}" for name, value in rows.items() if value]
-    for number, (status, path) in enumerate(origin.dirty[: MAX_DIRTY_SHOWN + 1]):
-        name = "" if number else "changed"
-        more = f"and {len(origin.dirty) - MAX_DIRTY_SHOWN:,} more: --json has them"
-        lines.append(f"{name:<11} {more if number == MAX_DIRTY_SHOWN else f'{status} {reveal_controls(path)}'}")
-    return "\n".join(lines) + "\n"
-
-
-def render_size(details: Details) -> str:
-    """Return what the job takes there, and where."""
-    from mtr.voice import render_bytes
-
-    return f"{render_bytes(details.size_bytes)} in {details.job_directory}"
-
-
-def render_time(seconds: float | None) -> str:
-    """Return a time of the server's clock, as the clocks here show it."""
-    import time
-
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))

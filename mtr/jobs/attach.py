@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from mtr.errors import ConnectError, ConnectionLost, UsageError
 from mtr.jobs.ask import build_job_command, load_jobs
-from mtr.jobs.follow import PIECE_BYTES, RETRY_S
+from mtr.jobs.follow import PIECE_BYTES
 from mtr.jobs.keys import PREFIX_NAME, Keys
 from mtr.jobs.model import JobError, JobNotFound
+from mtr.jobs.patience import RETRY_S
 from mtr.jobs.screen import Screen, render_history
 from mtr.ssh.fallback.terminal import raw_terminal, read_size
 from mtr.ssh.foreground import stdio_restored

@@ -18,7 +18,7 @@ def choose_job(word: str, jobs: Sequence[Job]) -> Job:
     Raises:
         JobNotFound: none, or more than one.
     """
-    named = [job for job in jobs if job.name == word]
+    named = [job for job in jobs if word and job.name == word]
     exact = [job for job in jobs if job.id == word]
     if exact or not named:
         found = exact or [job for job in jobs if word and job.id.startswith(word)]

@@ -1,7 +1,8 @@
 """What a job prints, from an offset on: byte for byte, across every line that breaks meanwhile.
 
 Offsets count raw bytes from the start of the stream and never move back. What has been handed on is counted, and a
-broken line is taken up at exactly that byte; nothing comes twice, nothing is left out.
+broken line is taken up at exactly that byte; nothing comes twice, nothing is left out. A signal, too, finds the count
+exact: it waits for the moment between two pieces.
 """
 
 from __future__ import annotations
@@ -9,25 +10,26 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from mtr.errors import ConnectError, ConnectionLost
+from mtr.errors import ConnectionLost
 from mtr.jobs.ask import build_job_command
 from mtr.jobs.model import JobError, JobNotFound
+from mtr.jobs.patience import TRANSIENT, Patience
+from mtr.process.passing import Passage, widen
 from mtr.process.piped import is_ready, open_input
 from mtr.ssh.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from mtr.ssh.line import Line
     from mtr.ssh.outcome import Ended
 
-PIECE_BYTES = 1 << 18
-RETRY_S = 3600.0
-"""How long a server that cannot be reached is tried again before a follower gives up."""
+    T = TypeVar("T")
+    Take = Callable[["_Reading"], Generator[T, None, None]]
 
-_LONGEST_PAUSE_S = 15.0
+PIECE_BYTES = 1 << 18
 _FROM = re.compile(rb"(?:\A|\n)mtr-from ([0-9]+)\n")
 _MAX_NOISE_BYTES = 1 << 20
 """What rc files may print before the first line of ours."""
@@ -38,9 +40,10 @@ _NO_JOB, _BEYOND = 3, 4
 class Follower:
     """Reads one stream of a job; ``offset`` is the next byte, and where to resume after an interruption."""
 
-    def __init__(self, line: Line, job_id: str, stream: str, offset: int) -> None:
-        """A negative ``offset`` counts from the present end."""
+    def __init__(self, line: Line, job_id: str, stream: str, offset: int, *, tail: int | None = None) -> None:
+        """Begin behind ``offset`` bytes; a negative one, or ``tail`` in its place, counts from the present end."""
         self._line = line
+        self._tail = tail
         self._job_id = job_id
         self._stream = stream
         self.offset = offset
@@ -53,51 +56,66 @@ class Follower:
             JobError: the offset lies beyond the end.
             ConnectError: the server could not be reached any more for an hour.
         """
-        lost_s, pause_s = 0.0, 0.0
+
+        def take(reading: _Reading) -> Generator[bytes, None, None]:
+            while piece := reading.read_piece():
+                yield piece
+                self.offset += len(piece)
+
+        return self._go_on(take, follow=follow)
+
+    def copy(self, descriptor: int, *, follow: bool) -> None:
+        """Write the same to ``descriptor``; ``offset`` is exact even where a signal ends it. Raises as :meth:`read`."""
+        passage = Passage(descriptor)
+        with passage:
+
+            def take(reading: _Reading) -> Generator[bytes, None, None]:
+                while not reading.is_at_end():
+                    with passage:
+                        self.offset += reading.pass_on(passage)
+                yield from ()
+
+            for _ in self._go_on(take, follow=follow):
+                pass
+
+    def _go_on(self, take: Take[T], *, follow: bool) -> Generator[T, None, None]:
+        """Let ``take`` have one reading after the other, each where the last one broke."""
+        patience = Patience(self._line, resumes="")
         while True:
             before = self.offset
-            words = yield from self._read_session(follow=follow)
-            if not words:
-                return
-            if self.offset != before:
-                lost_s, pause_s = 0.0, 0.0
-            if not lost_s:
-                self._line.says(f"{words}; going on at byte {max(0, self.offset):,}")
-            elif time.monotonic() - lost_s > RETRY_S:
-                raise ConnectionLost(f"{words}, for an hour now", hint=self._hint)
-            lost_s = lost_s or time.monotonic()
-            time.sleep(pause_s)
-            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2 or 0.25)
+            try:
+                is_whole = yield from self._take_session(take, follow=follow)
+            except TRANSIENT as error:
+                if self.offset != before:
+                    patience.renew()
+                patience.resumes = f"going on at byte {max(0, self.offset):,}"
+                patience.bear(error, hint=f"mtr job logs -f --offset {max(0, self.offset)} {self._job_id}")
+            else:
+                if is_whole:
+                    return
 
-    @property
-    def _hint(self) -> str:
-        return f"mtr job logs -f --offset {max(0, self.offset)} {self._job_id}"
+    def _take_session(self, take: Take[T], *, follow: bool) -> Generator[T, None, bool]:
+        """Yield what one session brings; tell whether it came to its end, and not to none.
 
-    def _read_session(self, *, follow: bool) -> Generator[bytes, None, str]:
-        """Yield what one session brings; return why it broke, "" where it came to its end."""
+        Raises:
+            ConnectionLost: it broke.
+        """
         failures = 0
         while True:
-            try:
-                reading = _Reading(self._line, self._job_id, self._stream, self.offset, follow=follow)
-            except (ConnectError, ConnectionLost) as error:
-                return error.message
-            with reading:
-                for piece in reading.read_pieces():
-                    self.offset = reading.begin if self.offset < reading.begin else self.offset
-                    yield piece
-                    self.offset += len(piece)
-                self.offset = max(self.offset, reading.begin)
+            begin = f"{self.offset}" if self._tail is None else f"-{self._tail}"
+            with _Reading(self._line, self._job_id, self._stream, begin, follow=follow) as reading:
+                reading.read_begin()
+                if reading.begin >= 0:
+                    self.offset, self._tail = reading.begin, None
+                yield from take(reading)
                 ended = reading.end()
             if ended.arrived:
                 self._ensure_well(ended.status)
-                return ""
+                return True
             if ended.has_opened:
-                return f"the line to {self._line.label} broke"
+                raise ConnectionLost(f"the line to {self._line.label} broke")
             failures = 0 if ended.outcome is Outcome.REFUSED else failures + 1
-            try:
-                self._line.recover_from(ended, failures)
-            except (ConnectError, ConnectionLost) as error:
-                return error.message
+            self._line.recover_from(ended, failures)
 
     def _ensure_well(self, status: int) -> None:
         if status == _NO_JOB:
@@ -112,12 +130,15 @@ class Follower:
 class _Reading:
     """One session that prints a stream from an offset on; ``begin`` is what the server takes that for."""
 
-    def __init__(self, line: Line, job_id: str, stream: str, offset: int, *, follow: bool) -> None:
+    def __init__(self, line: Line, job_id: str, stream: str, begin: str, *, follow: bool) -> None:
         self.begin = -1
         self._line = line
-        words = [job_id, stream, str(offset), "follow" if follow else ""]
+        self._first = memoryview(b"")
+        self._is_ended = False
+        words = [job_id, stream, begin, "follow" if follow else ""]
         source, null = open_input(b""), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self._out, out_end = os.pipe()
+        widen(self._out)
         try:
             self._session = line.open_session(build_job_command("follow", words), (source, out_end, null))
         finally:
@@ -136,22 +157,48 @@ class _Reading:
         """Return how the session ended."""
         return self._line.wait_for(self._session, self._started_s)
 
-    def read_pieces(self) -> Iterator[bytes]:
-        """Yield what comes behind the line that says where it begins."""
+    def read_begin(self) -> None:
+        """Read up to the line that says where it begins; what comes behind it is kept."""
         head = b""
         while piece := self._read_some():
-            if self.begin >= 0:
-                yield piece
-                continue
             head += piece
             if found := _FROM.search(head):
-                self.begin = int(found[1])
-                if rest := head[found.end() :]:
-                    yield rest
-            elif len(head) > _MAX_NOISE_BYTES:
+                self.begin, self._first = int(found[1]), memoryview(head)[found.end() :]
+                return
+            if len(head) > _MAX_NOISE_BYTES:
                 raise JobError(f"the shell on {self._line.label} prints without end", hint="mtr doctor")
 
+    def read_piece(self) -> bytes:
+        """Return what comes next, b"" at the end."""
+        first, self._first = bytes(self._first), memoryview(b"")
+        return first or self._read_some()
+
+    def is_at_end(self) -> bool:
+        """Wait for something; tell whether all that was to come has come."""
+        if self.begin < 0 or self._is_ended:
+            return True
+        if not self._first:
+            self._await()
+        return False
+
+    def pass_on(self, passage: Passage) -> int:
+        """Hand on what is there, or as much as ``passage`` takes; return how many bytes that is."""
+        if not self._first:
+            count = passage.splice(self._out, PIECE_BYTES)
+            if count is None:
+                self._first = memoryview(os.read(self._out, PIECE_BYTES))
+                count = len(self._first)
+            self._is_ended = count == 0
+            if not self._first:
+                return count
+        count = passage.write(self._first)
+        self._first = self._first[count:]
+        return count
+
     def _read_some(self) -> bytes:
+        self._await()
+        return os.read(self._out, PIECE_BYTES)
+
+    def _await(self) -> None:
         while not is_ready(self._out, timeout_s=0.5):
             self._line.look_after(self._session, time.monotonic() - self._started_s)
-        return os.read(self._out, PIECE_BYTES)

@@ -17,9 +17,10 @@ from mtr.command_line import ensure_job_name
 from mtr.errors import EXIT_FAILURE, AuthenticationFailed, ConfigError, ConnectError, ConnectionLost, UsageError
 from mtr.jobs.ask import load_jobs, remove_jobs, stop_job
 from mtr.jobs.choose import choose_job
-from mtr.jobs.follow import RETRY_S, Follower
+from mtr.jobs.follow import Follower
 from mtr.jobs.model import Job, JobError
 from mtr.jobs.noted import drop_note, note_job
+from mtr.jobs.patience import RETRY_S
 from mtr.jobs.start import new_job_id, turn_into_start
 from mtr.ssh.diagnosis import build_refusal
 

@@ -6,6 +6,7 @@ The answer is that of ``shell/remote/job/list.sh``; what is on disk there is des
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ _DIGITS = frozenset("0123456789abcdef")
 """Of an id: it stands in paths and commands, and a server may tell anything."""
 
 ALIVE = ("queued", "running")
+_STATUS = re.compile("[0-9]{1,3}")
+_LATEST_S = 1e11
+"""What is beyond it is no time."""
+
 WHYS = {"exit": "", "stopped": "stopped", "timeout": "timed out", "failed": "could not be started"}
 
 
@@ -72,7 +77,8 @@ def parse_listing(text: str, server: str) -> list[Job]:
     Raises:
         JobError: it is not such an answer.
     """
-    lines = iter(text.splitlines())
+    # Not splitlines(): what is in the files there may hold any control character.
+    lines = iter(text.split("\n"))
     now = next((line for line in lines if line.startswith("now ")), None)
     if now is None:
         raise JobError(f"{server} did not tell of its jobs", detail=text[-500:], hint=f"mtr doctor -s {server}")
@@ -138,7 +144,7 @@ def _judge(
     at: list[str], keeper: list[str], boot: str, *, is_alive: bool, marks: set[str]
 ) -> tuple[str, str, int | None, float | None]:
     """Return state, reason, status and end of a job."""
-    if at[0] == "ended" and len(at) == 4 and at[1].isdecimal():
+    if at[0] == "ended" and len(at) == 4 and _STATUS.fullmatch(at[1]) and int(at[1]) <= 255:
         status, why = int(at[1]), at[3]
         state = {"stopped": "stopped", "timeout": "timeout"}.get(why, "failed" if status or why == "failed" else "done")
         return state, WHYS.get(why, why), status, _to_float(at[2])
@@ -147,7 +153,7 @@ def _judge(
     if at[0] not in ALIVE:
         return "lost", "what says how it stands has been removed", None, None
     if not keeper:
-        return "lost", "it never started", None, None
+        return ("queued", "being started", None, None) if "fresh" in marks else ("lost", "it never started", None, None)
     if keeper[2:] and boot and keeper[2] != boot:
         return "lost", "the server was restarted", None, None
     return "lost", "its first process was killed", None, None
@@ -170,6 +176,7 @@ def _parse_about(text: str) -> dict[str, Any]:
 
 def _to_float(text: object) -> float | None:
     try:
-        return float(text)  # type: ignore[arg-type]
+        found = float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
+    return found if 0 <= found < _LATEST_S else None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 ID_BYTES = 4
+MAX_SHOWN = 2000
 
 
 def new_job_id() -> str:
@@ -149,8 +150,9 @@ def _build_argv(command: Command) -> tuple[str, ...]:
 
 
 def render_command(command: Command) -> str:
-    """Return the command as it would be typed."""
-    return command.argv[0] if command.is_text else quote_as_typed(command.argv)
+    """Return the command as it would be typed; of a very long one the beginning, since each listing tells of it."""
+    text = command.argv[0] if command.is_text else quote_as_typed(command.argv)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def render_directory(command: Command) -> str:

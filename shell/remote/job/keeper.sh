@@ -46,7 +46,10 @@ finish() {
 }
 
 find_start $$
-printf '%s %s %s %s\n' "$$" "$mtr_start" "$mtr_boot" "$(date +%s)" >"$mtr_job/queued" || finish 125
+printf '%s %s %s %s\n' "$$" "$mtr_start" "$mtr_boot" "$(date +%s)" >"$mtr_job/queued" || {
+  mtr_why=failed
+  finish 125
+}
 trap 'finish 143' TERM
 trap 'finish 130' INT
 [ -z "$mtr_after" ] || await_jobs "$mtr_after"
@@ -69,9 +72,19 @@ if [ -n "$mtr_timeout" ]; then
   ) &
   mtr_watch=$!
 fi
-(exec "$@") >>"$mtr_job/out" 2>>"$mtr_job/err"
+(
+  # Not behind the parenthesis: mksh would open them itself, and remark on a signal there.
+  exec >>"$mtr_job/out" 2>>"$mtr_job/err" || exit 125
+  # What is not there is told without the keeper's insides.
+  case $1 in */*) ;; *) command -v "$1" >/dev/null || {
+    printf 'mtr: %s: command not found on the server\n' "$1" >&2
+    exit 127
+  } ;; esac
+  exec "$@"
+)
 mtr_s=$?
 # ksh reports death by signal n as 256+n, everyone else as 128+n.
 [ "$mtr_s" -le 255 ] || mtr_s=$((mtr_s - 128))
-[ -z "$mtr_watch" ] || kill "$mtr_watch"
+# Once the time is over, the watch ends what would not go on TERM.
+[ -z "$mtr_watch" ] || [ -f "$mtr_job/overdue" ] || kill "$mtr_watch"
 finish "$mtr_s"

@@ -11,6 +11,8 @@
 mtr_boot=
 { read -r mtr_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null ||
   mtr_boot=$(sysctl -n kern.boottime 2>/dev/null | tr -s ' ' _)
+# Nobody knows: then the start alone tells, which has the day in it where ps gives it.
+[ -n "$mtr_boot" ] || mtr_boot=-
 
 # Sets mtr_start to when the process $1 was started; to nothing where there is none, or one that has ended.
 find_start() {
@@ -25,9 +27,7 @@ find_start() {
   fi
 }
 
-# Sets mtr_at to the name of the file that says how the job in the directory $1 stands, mtr_said to what is in it, and
-# mtr_keeper to the pid of its keeper while that lives.
-find_keeper() {
+look() {
   mtr_at='' mtr_said='' mtr_keeper=
   for mtr_f in "$1"/queued "$1"/running "$1"/ended.*; do
     [ -f "$mtr_f" ] || continue
@@ -37,5 +37,15 @@ find_keeper() {
     case $mtr_pid in *[!0-9]* | '') continue ;; esac
     find_start "$mtr_pid"
     if [ -n "$mtr_start" ] && [ "$mtr_boot $mtr_start" = "$mtr_booted $mtr_began" ]; then mtr_keeper=$mtr_pid; fi
+  done
+}
+
+# Sets mtr_at to the name of the file that says how the job in the directory $1 stands, mtr_said to what is in it, and
+# mtr_keeper to the pid of its keeper while that lives. A keeper renames the file before it goes: who sees neither the
+# file nor the keeper looks once more, since one has changed into the other meanwhile.
+find_keeper() {
+  for mtr_n in 1 2 3; do
+    look "$1"
+    case $mtr_keeper$mtr_at in *[0-9]* | ended.*) break ;; esac
   done
 }

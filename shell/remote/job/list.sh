@@ -10,7 +10,7 @@
 #   at NAME               queued, running, or ended.STATUS.SECONDS.WHY; empty where it lacks that
 #   keeper PID START BOOT SINCE RAN   as the keeper has written it; SINCE and RAN are seconds
 #   alive                 where that very process lives
-#   mark NAME             for stopping and overdue
+#   mark NAME             for stopping and overdue; fresh: it has just been made, and its keeper has not begun
 #   about JSON
 #
 # and at the end "sizes" and what ls -ln says of the outputs.
@@ -31,6 +31,8 @@ show() {
   for mtr_f in stopping overdue; do
     if [ -f "$1/$mtr_f" ]; then echo "mark $mtr_f"; fi
   done
+  # Its keeper may be about to write that.
+  if [ "$mtr_at$mtr_pid" = queued ] && [ -n "$(find "$1" -prune -mmin -1)" ]; then echo 'mark fresh'; fi
   mtr_about=
   { read -r mtr_about <"$1/about"; } 2>/dev/null
   printf 'about %s\n' "$mtr_about"

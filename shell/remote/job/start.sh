@@ -36,8 +36,8 @@
 # 1. MTR_HOME, MTR_NO and MTR_TOKEN come from the gate: the login's home, since what pre_cmd makes of HOME is the job's;
 #    where the reason goes; and the token of the tree that the client has seen, + in front where it waited for it.
 # 2. The directory is made under another name and renamed: a job is there with all of it, or not there.
-# 3. Where setsid(1) cannot fork (busybox), perl gives the job a session of its own; without both, it has a process
-#    group of its own.
+# 3. setsid(1) of util-linux knows -f, and leaves INT and QUIT to the job, as perl does. busybox's has no -f, and starts
+#    the program in a child where it leads a group. Without any, the job has a process group of its own.
 
 mtr_id=$1 mtr_about=$2 mtr_keeper_text=$3 mtr_stop=$4 mtr_tree=$5 mtr_client=$6 mtr_options=$7
 shift 7
@@ -98,7 +98,8 @@ case $? in
     [ -z "$mtr_token" ] || refuse token
     refuse job "others keep changing $mtr_tree, and the copy would be of no one moment"
     ;;
-  *) refuse job "${mtr_said:-the directory of the job cannot be made}" ;;
+  # A shell's own words for a full disk are no more than "I/O error".
+  *) refuse job "${mtr_said:-the directory of the job cannot be made}" "$mtr_jobs cannot be written; what is free there:" "$(df -k -- "$mtr_home" 2>&1)" ;;
 esac
 if [ -n "$mtr_copy" ]; then
   # The same place in the copy, also where this shell was told of the directory by another name.
@@ -124,26 +125,16 @@ if [ -d /run/systemd/system ] && [ -e "/var/lib/systemd/linger/$(id -un)" ]; the
   export XDG_RUNTIME_DIR
   systemd-run --user --scope --quiet true && mtr_scope="systemd-run --user --scope --quiet --collect --unit=mtr-job-$mtr_id --"
 fi 2>/dev/null
-if setsid --fork true 2>/dev/null; then
-  mtr_session='setsid --fork'
-elif command -v perl >/dev/null; then
-  mtr_session='perl -MPOSIX=setsid -e fork&&exit;setsid();exec(@ARGV)'
-elif command -v setsid >/dev/null; then
-  mtr_session=setsid
-else
-  mtr_session=
-  set -m
-fi
 export MTR_JOB="$mtr_id"
-keep() {
-  # shellcheck disable=SC2086  # both are words of ours
-  $mtr_session $mtr_scope /bin/sh "$mtr_job/keeper" "$mtr_options" "$@" </dev/null >/dev/null 2>&1
-}
-# A shell's & would make the job ignore INT and QUIT to its end.
-case $mtr_session in
-  *fork*) keep "$@" ;;
-  *) keep "$@" & ;;
-esac
+# shellcheck disable=SC2086  # words of ours
+set -- $mtr_scope /bin/sh "$mtr_job/keeper" "$mtr_options" "$@"
+# Only where there is neither of the first two: what a shell starts with & ignores INT and QUIT for good.
+{
+  setsid -f "$@" || perl -MPOSIX=setsid -e 'exit if fork; setsid(); exec(@ARGV)' -- "$@" || {
+    command -v setsid || set -m
+    $(command -v setsid) "$@" &
+  }
+} </dev/null >/dev/null 2>&1
 cat >"$mtr_job/origin"
 # Whoever is started next may ask for this one: it is there once its keeper has signed.
 mtr_i=0

@@ -70,7 +70,8 @@ find_keeper .
 mtr_known='' mtr_tick=0 mtr_found='' mtr_signal=TERM mtr_signalled=' '
 while :; do
   find_keeper .
-  mtr_alive=$(members | tr '\n' ' ')
+  # Parents first: a command hears of its end before it sees that of its children.
+  mtr_alive=$(members | sort -n | tr '\n' ' ')
   if [ "$mtr_at" = queued ] && [ -n "$mtr_keeper" ]; then mtr_alive="$mtr_alive $mtr_keeper"; fi
   mtr_known="$mtr_known $mtr_alive"
   mtr_left=${mtr_alive% }
