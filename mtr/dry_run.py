@@ -10,8 +10,9 @@ import sys
 
 from mtr.config.remote_dir import load_machine_id
 from mtr.errors import sanitize
-from mtr.run import TRANSPORTS, build_command, build_delivery
+from mtr.run import build_command, build_delivery
 from mtr.ssh.connection import plan_connection
+from mtr.sync.plan import TRANSPORTS
 from mtr.workflow import build_route, load_target
 
 TYPE_CHECKING = False

@@ -17,7 +17,7 @@ from mtr.ssh.gate import Command, new_run_id
 from mtr.ssh.line import Line
 from mtr.sync.delivery import Delivery
 from mtr.sync.manifest import find_manifest
-from mtr.sync.plan import Push, TreeMoved, TreeRefused
+from mtr.sync.plan import TRANSPORTS, Push, TreeMoved, TreeRefused
 from mtr.sync.result import SyncResult
 from mtr.voice import Voice, clear_line, render_bytes, render_duration
 
@@ -31,14 +31,6 @@ if TYPE_CHECKING:
     from mtr.sync.base import Transfer
 
     T = TypeVar("T")
-
-TRANSPORTS = {
-    "payload": "in the command's own session",
-    "tar": "as a stream over a session beside the command's",
-    "rsync": "by rsync, while a session holds the lock",
-    "sftp": "over SFTP, while a session holds the lock",
-}
-"""The ways to the server, for people."""
 
 MAX_ROUNDS_S = 90.0
 """How long a run starts over when others change the tree there at the same time."""

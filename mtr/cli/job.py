@@ -38,12 +38,12 @@ def job(context: click.Context) -> None:
     """Commands that go on when their client has gone.
 
     \b
-    mtr -d python train.py          sync, start, print the id
-    mtr job logs -f ID              what it prints; Ctrl-C stops following only
-    mtr job wait --pull ID          wait, and bring what --pull GLOB had asked for
-    mtr job stop ID                 end it with everything that it has started
-    mtr -d --pty vim notes          with a terminal of its own
-    mtr job attach ID               join that; Ctrl-\\ d leaves it running
+      mtr -d python train.py    sync, start, print the id
+      mtr job logs -f ID        what it prints; Ctrl-C stops following only
+      mtr job wait --pull ID    wait, and bring what --pull GLOB asked for
+      mtr job stop ID           end it with all that it has started
+      mtr -d --pty vim notes    with a terminal of its own
+      mtr job attach ID         join that; Ctrl-\\ d leaves it running
 
     ID is an id, the beginning of one, or a name; jobs are found on every server of the configuration, by any machine
     that has it. A job ends with its server alone: closing the laptop, a broken line and a logout leave it running.
@@ -173,12 +173,12 @@ def logs(invocation: Invocation, word: str, *, follow: bool, stderr: bool, tail:
 
 
 _ATTACH_EXAMPLES = """\b
-mtr -d --pty --name repl python     a job with a terminal of its own
-mtr job attach repl                 join it, from here or from any other machine
+mtr -d --pty --name repl python    a job with a terminal of its own
+mtr job attach repl                join it, from any machine
 """
 
 
-@job.command(epilog=_ATTACH_EXAMPLES)
+@job.command(short_help="Join the terminal of a job.", epilog=_ATTACH_EXAMPLES)
 @click.option("--no-history", is_flag=True, help="Do not show what it has printed lately.")
 @click.argument("word", metavar="ID")
 @click.pass_obj
