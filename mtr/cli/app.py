@@ -109,8 +109,8 @@ def _list_arguments(invocation: Invocation) -> list[str]:
 def _call(command: click.Command, name: str, arguments: list[str], invocation: Invocation) -> int:
     """Let click parse and run; its own complaints become errors of mtr's tree."""
     try:
-        # What click's main() does besides is to make 1 of a reader that has gone.
-        with command.make_context(name, arguments, obj=invocation) as context:
+        # Not main(), which makes 1 of a reader that has gone; make_context() takes words off the list that it gets.
+        with command.make_context(name, [*arguments], obj=invocation) as context:
             result = command.invoke(context)
     except click.exceptions.Exit as ended:
         return ended.exit_code

@@ -94,10 +94,8 @@ _WOULD_ASK = r"Permission denied \([^)]*(?:password|keyboard-interactive)"
 
 
 def _unasked(endpoint: Endpoint, words: str) -> ConnectError:
-    message = (
-        f"{_name_refuser(endpoint, words)} takes no key of yours; it wants a password or a code, and nobody is asked"
-    )
-    return AuthenticationFailed(message, detail=words, hint=f"mtr up {endpoint.server_name}")
+    message = f"{_name_refuser(endpoint, words)} accepts no login; it would take a password, and nobody can be asked"
+    return AuthenticationFailed(message, detail=words, hint=f"mtr up -s {endpoint.server_name}")
 
 
 def _name_refuser(endpoint: Endpoint, words: str) -> str:
