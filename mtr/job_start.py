@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mtr.errors import ConfigError
+from mtr.errors import ConfigError, MtrError
 from mtr.jobs.noted import drop_note
 from mtr.jobs.start import begin_job
 
@@ -40,7 +40,11 @@ def run_detached(
         raise ConfigError(f"{line.server_name} runs Windows, and jobs need a POSIX shell there", hint=hint)
     command = build_command(route, invocation.words, invocation.env)
     job_id = begin_job(command, invocation, line, environ, route.project)
-    status = execute(route, line, command, environ, voice, sync=invocation.sync, tty=False)
+    try:
+        status = execute(route, line, command, environ, voice, sync=invocation.sync, tty=False)
+    except MtrError:
+        drop_note(job_id, environ)
+        raise
     if status != 0:
         from mtr.jobs.model import JobError
 
