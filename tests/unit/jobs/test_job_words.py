@@ -40,5 +40,5 @@ def test_plain_words_stay_as_they_are() -> None:
 
 
 def test_what_is_to_be_brought_is_one_a_line() -> None:
-    """With the directory that it counts from; never with a place here."""
-    assert build_pulls(["a", "b/*"], "~/x") == {"pull": "a\nb/*", "base": "~/x"}
+    """Never with a place here: that is said by who brings it."""
+    assert build_pulls(["a", "b/*"]) == {"pull": "a\nb/*"}
