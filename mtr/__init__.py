@@ -20,3 +20,8 @@ def __getattr__(name: str) -> object:
 
         return connect
     raise AttributeError(f"module 'mtr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # help(mtr), and TAB in a notebook, show what loads on first use, too.
+    return sorted({*globals(), *__all__})

@@ -57,9 +57,24 @@ OPTIONS = (
     Option(("--tty",), "tty", "Use a terminal there even where stdin or stdout is none here.", value=True),
     Option(("--no-tty",), "tty", "Batch: stdout and stderr apart, nothing but the command's own bytes.", value=False),
     Option(("--timeout",), "timeout_s", "End the command after this many seconds, with status 124.", "SECONDS"),
+    Option(("-d", "--detach"), "detach", "Start it as a job that goes on without mtr, and print its id."),
+    Option(("--name",), "name", "Call the job NAME.", "NAME"),
+    Option(("--pty",), "pty", "Give the job a terminal of its own, for mtr job attach."),
+    Option(("--after",), "after", "Let the job begin when job ID has ended; may be repeated.", "ID"),
+    Option(("--gpus",), "gpus", "Let the job wait until N GPUs are free, and pin those.", "N"),
+    Option(("--snapshot",), "snapshot", "Run the job in a copy that later syncs leave alone.", value=True),
+    Option(("--no-snapshot",), "snapshot", "Run it where every run does; the default unless it waits.", value=False),
+    Option(
+        ("--notify",), "notify", "Tell when the job has ended: bell, desktop, or a command that is run here.", "HOW"
+    ),
     Option(("--get",), "get", "Bring this file or directory back afterwards; without CMD, at once.", "REMOTE"),
     Option(("--to",), "to", "Where --get and --pull put it.", "LOCAL"),
-    Option(("--pull",), "pull", "Bring what matches back after the command, failed or not; may be repeated.", "GLOB"),
+    Option(
+        ("--pull",),
+        "pull",
+        "Bring what matches back after the command, failed or not; of a job, with mtr job pull. May be repeated.",
+        "GLOB",
+    ),
     Option(("--dry-run",), "dry_run", "Print what would be done, secrets masked, and do nothing."),
     Option(("--result",), "result", "Write how it went to FILE, as JSON.", "FILE"),
     Option(("-q", "--quiet"), "quiet", "No progress and no receipt."),
@@ -75,6 +90,9 @@ OPTIONS = (
 )
 """Every option that may stand before a command; one without a help text is another spelling."""
 
+MAX_NAME = 64
+"""Characters in the name of a job."""
+
 LOG_LEVELS = ("error", "warning", "info", "debug")
 
 BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
@@ -87,9 +105,9 @@ class Invocation:
     """
 
     __slots__ = (
-        "alias", "check_update", "directory", "dry_run", "enable_log", "env", "forced", "get", "help", "init",
-        "log_file", "log_level", "pull", "quiet", "result", "server", "sync", "timeout_s", "to", "tty", "verbose",
-        "version", "words",
+        "after", "alias", "check_update", "detach", "directory", "dry_run", "enable_log", "env", "forced", "get",
+        "gpus", "help", "init", "log_file", "log_level", "name", "notify", "pty", "pull", "quiet", "result", "server",
+        "snapshot", "sync", "timeout_s", "to", "tty", "verbose", "version", "words",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -105,6 +123,13 @@ class Invocation:
         self.get: str | None = None
         self.to: str | None = None
         self.pull: list[str] = []
+        self.detach = False
+        self.name: str | None = None
+        self.notify: str | None = None
+        self.pty = False
+        self.after: list[str] = []
+        self.gpus = 0
+        self.snapshot: bool | None = None
         self.dry_run = False
         self.result: str | None = None
         self.quiet = False
@@ -133,6 +158,8 @@ def parse_arguments(arguments: Sequence[str], invocation: Invocation | None = No
     """
     invocation = invocation or Invocation()
     rest = _parse_options(invocation, list(arguments))
+    if rest[:1] == ["job"] and "start" in rest and not invocation.forced:
+        rest = _parse_start(invocation, rest)
     if invocation.words == [] and rest[:1] == ["run"] and not invocation.forced:
         rest = _parse_options(invocation, rest[1:])
         invocation.forced = bool(rest) and not invocation.help
@@ -142,16 +169,53 @@ def parse_arguments(arguments: Sequence[str], invocation: Invocation | None = No
     return invocation
 
 
+def _parse_start(invocation: Invocation, rest: list[str]) -> list[str]:
+    """Return what ``job [OPTIONS] start …`` means: a run that detaches; with ``--help`` it stays what it is."""
+    words = _parse_options(invocation, rest[1:])
+    if words[:1] != ["start"] or invocation.forced:
+        return rest
+    words = _parse_options(invocation, words[1:])
+    if invocation.help:
+        return ["job", "start"]
+    if not words:
+        raise UsageError("a job needs a command", hint="mtr job start CMD; mtr job start --help")
+    invocation.detach = invocation.forced = True
+    return words
+
+
 def _ensure_sensible(invocation: Invocation) -> None:
     """Refuse options that mean nothing together."""
     if invocation.init and invocation.words:
         raise UsageError("--init takes no command", hint="mtr init; then the command")
     if invocation.pull and not invocation.words and not invocation.help and not invocation.version:
         raise UsageError("--pull brings files after a command, and there is none", hint="mtr get GLOB")
+    _ensure_job(invocation)
+    if invocation.gpus and "CUDA_VISIBLE_DEVICES" in invocation.env:
+        raise UsageError("--gpus chooses the GPUs, and so does -e CUDA_VISIBLE_DEVICES", hint="leave one of them out")
     if invocation.to is not None and not invocation.get and not invocation.pull:
         raise UsageError(
             "--to says where --get or --pull puts it, and neither is there", hint="mtr --get REMOTE --to LOCAL"
         )
+
+
+def _ensure_job(invocation: Invocation) -> None:
+    """Refuse what is for jobs alone without one, and with one what means nothing to it."""
+    if not invocation.detach:
+        for flag in ("name", "notify", "after", "gpus"):
+            if getattr(invocation, flag):
+                raise UsageError(f"--{flag} is for jobs", hint=f"mtr -d --{flag} … CMD")
+        if invocation.pty:
+            raise UsageError("--pty is for jobs", hint="mtr -d --pty CMD; for a run: mtr --tty CMD")
+        return
+    if not invocation.words and not invocation.help and not invocation.version:
+        raise UsageError("-d starts a job, and there is no command", hint="mtr -d CMD")
+    if invocation.own_word not in (None, "run"):
+        raise UsageError(f"`mtr {invocation.own_word}` is no command there, and -d takes one", hint="mtr -d -- CMD")
+    if invocation.tty:
+        raise UsageError("a job goes on without this terminal, so --tty means nothing to it", hint="mtr -d --pty CMD")
+    if invocation.to is not None:
+        hint = "leave --to out; when it has ended: mtr job pull --to DIR ID"
+        raise UsageError("a job brings nothing before it is asked, so --to is said then", hint=hint)
 
 
 def _parse_options(invocation: Invocation, arguments: list[str]) -> list[str]:
@@ -204,12 +268,29 @@ def _apply(invocation: Invocation, option: Option, value: str | None) -> None:
         raise UsageError(f"option {option.flags[0]} needs {option.metavar}, and this is empty", hint="mtr run --help")
     elif option.name == "timeout_s":
         invocation.timeout_s = _parse_seconds(value or "")
-    elif option.name == "pull":
-        invocation.pull.append(value or "")
+    elif option.name in ("pull", "after"):
+        getattr(invocation, option.name).append(value or "")
+    elif option.name == "name":
+        invocation.name = ensure_job_name(value or "")
+    elif option.name == "gpus":
+        invocation.gpus = _parse_count(value or "")
     elif option.name == "log_level" and value not in LOG_LEVELS:
         raise UsageError(f"--log-level takes {', '.join(LOG_LEVELS)}, not {value}", hint="mtr run --help")
     else:
         setattr(invocation, option.name, option.value if value is None else value)
+
+
+def ensure_job_name(text: str) -> str:
+    """Return ``text`` if a job can be called so: what can be typed and shown in a line.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not text.isprintable() or text.startswith("-") or len(text) > MAX_NAME or len(text.split()) != 1:
+        raise UsageError(
+            f"{text!r} is no name for a job: one word, of {MAX_NAME} characters at most", hint="mtr -d --name train CMD"
+        )
+    return text
 
 
 def _parse_seconds(text: str) -> float:
@@ -220,3 +301,9 @@ def _parse_seconds(text: str) -> float:
     if not 0 < seconds < 1e9:
         raise UsageError(f"--timeout takes seconds, more than 0, not {text}", hint="mtr --timeout 600 CMD")
     return seconds
+
+
+def _parse_count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) < 1000:
+        raise UsageError(f"--gpus takes a number, 1 or more, not {text}", hint="mtr -d --gpus 2 CMD")
+    return int(text)

@@ -10,8 +10,9 @@ import sys
 
 from mtr.config.remote_dir import load_machine_id
 from mtr.errors import sanitize
-from mtr.run import TRANSPORTS, build_command, build_delivery
+from mtr.run import build_command, build_delivery
 from mtr.ssh.connection import plan_connection
+from mtr.sync.plan import TRANSPORTS
 from mtr.workflow import build_route, load_target
 
 TYPE_CHECKING = False
@@ -31,6 +32,12 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     connection = plan_connection(target.server, environ)
     route = build_route(target, connection, load_machine_id())
     command = build_command(route, invocation.words, invocation.env)
+    words = _render_words(command)
+    if invocation.detach:
+        from mtr.jobs.start import prepare_job
+
+        words = f"{words}, as a job that goes on without mtr"
+        prepare_job(command, invocation, environ, route.project if invocation.sync else None)
     lines = [f"# alias {invocation.alias}"] if invocation.alias else []
     lines += _describe_claim(target.server, environ)
     lines += [shlex.join(argv) for argv in connection.build_opening_argvs()]
@@ -45,9 +52,11 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     else:
         lines.append(f"# by paramiko to {connection.label}: {call.remote_command}")
     place = f"{target.remote_dir}/{target.subdir}".rstrip("/")
-    lines.append(f"# on {target.server.name}, in {place}: {_render_words(command)}")
+    lines.append(f"# on {target.server.name}, in {place}: {words}")
     lines += [f"# with {name}=***" for name in command.env]
-    if invocation.pull or invocation.get:
+    if invocation.detach:
+        lines += _describe_end(invocation, target.server)
+    elif invocation.pull or invocation.get:
         from mtr.pull import plan_pull
         from mtr.voice import Voice
 
@@ -55,6 +64,16 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
     # What a project's file says goes to a terminal here.
     sys.stdout.write("".join(f"{sanitize(line)}\n" for line in lines))
     return 0
+
+
+def _describe_end(invocation: Invocation, server: Server) -> list[str]:
+    """Return what is to happen when the job has ended."""
+    wanted = [*([invocation.get] if invocation.get else []), *invocation.pull]
+    lines = [f"# when it has ended, mtr job pull brings {remote}" for remote in wanted]
+    how = invocation.notify or server.notify
+    if how and how not in ("bell", "desktop"):
+        how = "a command that is run here"
+    return [*lines, f"# when it has ended, a process here tells of it: {how}"] if how else lines
 
 
 def _describe_claim(server: Server, environ: Mapping[str, str]) -> list[str]:

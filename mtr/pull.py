@@ -30,10 +30,13 @@ INTERRUPTED = 130
 
 
 class Pull:
-    """What is to be brought, from where, to where."""
+    """What is to be brought, from where, to where; names count from ``base``, as a rule the project there."""
 
-    def __init__(self, target: Target, remotes: Sequence[str], destination: Destination, voice: Voice) -> None:
+    def __init__(
+        self, target: Target, remotes: Sequence[str], destination: Destination, voice: Voice, *, base: str | None = None
+    ) -> None:
         self.target = target
+        self.base = base or target.remote_dir
         self.remotes = tuple(remotes)
         self.destination = destination
         self._voice = voice
@@ -44,13 +47,11 @@ class Pull:
         voice.label = "get"
         progress = voice.show_count
         try:
-            result = bring(
-                line, self.target.remote_dir, self.remotes, self.destination, force=force, on_progress=progress
-            )
+            result = bring(line, self.base, self.remotes, self.destination, force=force, on_progress=progress)
         finally:
             clear_line()
         if result.failed and self.target.subdir and any(remote[:1] not in {"/", "~"} for remote in self.remotes):
-            voice.say(f"names count from {self.target.remote_dir} there, and not from {self.target.subdir} in it")
+            voice.say(f"names count from {self.base} there, and not from {self.target.subdir} in it")
         return result
 
     def after(self, status: int, line: Line) -> int:
@@ -93,8 +94,7 @@ class Pull:
         where = "into" if self.destination.is_directory else "as"
         name = self.target.server.name
         return [
-            f"# then, unless it was interrupted: {remote} of {name} (from {self.target.remote_dir}) "
-            f"{where} {self.destination.path}"
+            f"# then, unless it was interrupted: {remote} of {name} (from {self.base}) {where} {self.destination.path}"
             for remote in self.remotes
         ]
 

@@ -23,6 +23,8 @@ SAFE_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 MAX_COMMAND_BYTES = 128 * 1024 - 1
 """Linux takes no single argument longer than MAX_ARG_STRLEN, 32 pages (execve(2)), its NUL included."""
 
+_TYPED = frozenset(map(chr, SAFE_BYTES - {ord(" ")}))
+
 _ENCODED = [chr(b) if b in SAFE_BYTES else f"\\0{b:03o}" for b in range(256)]
 
 
@@ -34,6 +36,11 @@ def quote_posix(text: str) -> str:
 def quote_all(words: Iterable[str]) -> str:
     """Return ``words`` as a list of single-quoted words for a POSIX shell."""
     return " ".join(map(quote_posix, words))
+
+
+def quote_as_typed(words: Iterable[str]) -> str:
+    """Return ``words`` as a person would type them: in quotes where a shell would read anything into them."""
+    return " ".join(word if word and _TYPED.issuperset(word) else quote_posix(word) for word in words)
 
 
 def encode_script(script: str) -> str:

@@ -16,9 +16,11 @@ from mtr.workflow import build_route, load_target
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mtr.jobs.handle import Jobs
     from mtr.process.captured import Captured
     from mtr.route import Route
     from mtr.ssh.base import BaseConnection
+    from mtr.ssh.gate import Command
     from mtr.sync.download import Downloaded
     from mtr.sync.result import SyncResult
     from mtr.workflow import Target
@@ -58,15 +60,24 @@ class Remote:
         ensure_some(self.connection, result)
         return result
 
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs of this server: ``start``, ``list`` and ``find`` return handles to read, wait for and stop."""
+        from mtr.jobs.handle import Jobs
+
+        return Jobs(self.connection, self._build_command)
+
     def run(self, argv: Sequence[str] | str, *, stdin: bytes = b"", timeout_s: float | None = None) -> Captured:
         """Run ``argv``, or a string in a shell, in the project's directory there; nothing is synced.
 
         Returns its status (128+n for a signal), stdout and stderr as bytes.
         """
-        words = [argv] if isinstance(argv, str) else list(argv)
-        command = build_command(self._build_route(), words, {})
+        return self.connection.run(self._build_command(argv), stdin=stdin, timeout_s=timeout_s)
+
+    def _build_command(self, argv: Sequence[str] | str) -> Command:
+        command = build_command(self._build_route(), [argv] if isinstance(argv, str) else list(argv), {})
         command.is_text = isinstance(argv, str)
-        return self.connection.run(command, stdin=stdin, timeout_s=timeout_s)
+        return command
 
     def _build_route(self) -> Route:
         return build_route(self.target, self.connection, load_machine_id())

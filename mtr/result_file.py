@@ -7,6 +7,7 @@
     signal   the signal's name where ``exit`` stands for one (128+n, as a shell reports it), or that ended mtr
     code     the stable code of mtr's error, ``message`` its words, ``hint`` the next command
     server   the server's name; ``run`` the id of the run there, ``remote_dir`` its directory
+    job      the id of the job that ``-d`` has started; ``by`` is mtr then
     files    how many files were brought; ``bytes`` how many that took on the line, ``deleted`` how many went there
     ms       how long it took, and in ``phases`` each phase, in milliseconds
 
@@ -113,7 +114,10 @@ class ResultFile:
             "code": error.code if error else None,
             "message": error.message if error else None,
             "hint": (error.hint or None) if error else None,
-            **{name: self._facts.get(name) for name in ("server", "run", "remote_dir", "files", "bytes", "deleted")},
+            **{
+                name: self._facts.get(name)
+                for name in ("server", "run", "job", "remote_dir", "files", "bytes", "deleted")
+            },
             "ms": _to_ms(time.monotonic() - self._started_s),
             "phases": {phase: _to_ms(spent_s) for phase, spent_s in self._spent_s.items()},
         }

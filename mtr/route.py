@@ -26,24 +26,27 @@ if TYPE_CHECKING:
 
     from mtr.command_line import Invocation
 
-FORMAT = "route 3"
+FORMAT = "route 4"
 MAX_BYTES = 64 << 20
 AMBIENT = ("HOME", "PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "KRB5CCNAME", "SSH_AUTH_SOCK", "DISPLAY", "USER")
 
 
-_KEPT = ("aliases", "env", "pre_cmd", "python", "remote_dir", "shell", "subdir")
+_KEPT = ("aliases", "env", "notify", "pre_cmd", "python", "remote_dir", "shell", "subdir")
 
 
 class Route:
     """Where a run goes: the project, the server's facts, and how a command is run there.
 
     ``remote_dir`` is ``~`` for a run without a project, and ``project`` is None then. ``aliases`` are those of the
-    configuration, texts by names: what a first word stands for must be known before anything else.
+    configuration, texts by names: what a first word stands for must be known before anything else. ``notify`` is how
+    the end of a job is told, "" for not at all.
     """
 
-    __slots__ = ("aliases", "env", "facts", "pre_cmd", "project", "python", "remote_dir", "shell", "subdir")
+    __slots__ = (
+        "aliases", "env", "facts", "notify", "pre_cmd", "project", "python", "remote_dir", "shell", "subdir",
+    )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  a record: each is a field
         self,
         facts: Facts,
         project: Project | None,
@@ -55,6 +58,7 @@ class Route:
         python: str,
         env: Mapping[str, str],
         aliases: Mapping[str, str],
+        notify: str = "",
     ) -> None:
         self.facts = facts
         self.project = project
@@ -65,6 +69,7 @@ class Route:
         self.python = python
         self.env = env
         self.aliases = aliases
+        self.notify = notify
 
 
 def load_route(invocation: Invocation, environ: Mapping[str, str]) -> Route | None:

@@ -17,7 +17,7 @@ from mtr.ssh.gate import Command, new_run_id
 from mtr.ssh.line import Line
 from mtr.sync.delivery import Delivery
 from mtr.sync.manifest import find_manifest
-from mtr.sync.plan import Push, TreeMoved, TreeRefused
+from mtr.sync.plan import TRANSPORTS, Push, TreeMoved, TreeRefused
 from mtr.sync.result import SyncResult
 from mtr.voice import Voice, clear_line, render_bytes, render_duration
 
@@ -31,14 +31,6 @@ if TYPE_CHECKING:
     from mtr.sync.base import Transfer
 
     T = TypeVar("T")
-
-TRANSPORTS = {
-    "payload": "in the command's own session",
-    "tar": "as a stream over a session beside the command's",
-    "rsync": "by rsync, while a session holds the lock",
-    "sftp": "over SFTP, while a session holds the lock",
-}
-"""The ways to the server, for people."""
 
 MAX_ROUNDS_S = 90.0
 """How long a run starts over when others change the tree there at the same time."""
@@ -82,6 +74,10 @@ def run(invocation: Invocation, environ: Mapping[str, str], *, route: Route | No
         return dry_run(invocation, environ, tty=wants_tty(invocation))
     voice = Voice(quiet=invocation.quiet)
     tty = wants_tty(invocation)
+    if invocation.detach:
+        from mtr.job_start import run_detached
+
+        return run_detached(invocation, environ, voice, route=route)
     pull = None
     if invocation.pull or invocation.get:
         from mtr.pull import plan_pull
@@ -118,8 +114,15 @@ def _run_there(
         return run_on_windows(route, line, invocation, voice, tty=tty)
     command = build_command(route, invocation.words, invocation.env)
     command.timeout_s = invocation.timeout_s
+    return execute(route, line, command, environ, voice, sync=invocation.sync, tty=tty)
+
+
+def execute(
+    route: Route, line: Line, command: Command, environ: Mapping[str, str], voice: Voice, *, sync: bool, tty: bool
+) -> int:
+    """Sync, run ``command``, and return its status."""
     voice.detail(f"running in {route.remote_dir}/{route.subdir} on {line.label}".replace("/ on", " on"))
-    if not invocation.sync or route.project is None:
+    if not sync or route.project is None:
         voice.note(run=command.run_id)
         voice.enter("run")
         return run_command(line, command, tty=tty)
@@ -286,6 +289,9 @@ class Errand:
     def _run_on(self, push: Push | None, command: Command) -> int:
         delivery, line = self._delivery, self._line
         command.run_id = new_run_id()
+        if command.feed is not None:
+            tree = push.tree if push is not None else delivery.manifest.tree
+            command.feed.paths = tree.paths if tree is not None else []
         if push is None:
             command.token = delivery.manifest.token
             self._enter_run(command)

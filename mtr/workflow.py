@@ -205,6 +205,7 @@ def build_route(target: Target, connection: BaseConnection, machine_id: str) -> 
         python=server.python or "",
         env={**load_env_file(server, target.project), **server.env},
         aliases=dict(target.config.aliases),
+        notify=server.notify or "",
     )
 
 

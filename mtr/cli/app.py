@@ -30,6 +30,7 @@ VERBS = {
     "trust": ("mtr.cli.trust:trust", "Allow what the project's configuration asks of this machine."),
     "ssh-config": ("mtr.cli.ssh_config:ssh_config", "Let scp, git and editors share mtr's connections."),
     "shell-init": ("mtr.cli.shell_init:shell_init", "Print what a shell needs for aliases and completion."),
+    "job": ("mtr.cli.job:job", "Commands that go on when their client has gone."),
     "demo": ("mtr.cli.demo:demo", "See it all work against a throwaway server on this machine."),
 }
 """Verb to (module:function, short help). A verb of ``OWN_WORDS`` that is missing here is still to come."""
@@ -37,6 +38,7 @@ VERBS = {
 GROUPS = (
     (("sync", "why", "undo"), "bring the files; explain what is synced; take back"),
     (("get",), "bring results here"),
+    (("job",), "what goes on when you have gone: start, list, logs, wait, stop"),
     (("servers", "up", "down"), "connections, seen and steered by hand"),
     (("init", "config", "trust"), "set up a project; see and check what counts"),
     (("doctor", "demo"), "find what is wrong; see it work on this machine"),

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 @take("server", "directory", "quiet")
 @click.option("--to", "to", metavar="LOCAL", help="Where to put it; every other word is a REMOTE then.")
 @click.option("--force", is_flag=True, help="Replace local files that are newer, too.")
+@click.option("--job", "job", metavar="ID", help="From the copy of the tree that job ID runs in.")
 @take_json
 @click.argument("remotes", metavar="REMOTE... [LOCAL]", nargs=-1, required=True)
 @click.pass_obj
-def get(invocation: Invocation, remotes: tuple[str, ...], to: str | None, *, force: bool, as_json: bool) -> int:
+def get(
+    invocation: Invocation, remotes: tuple[str, ...], to: str | None, job: str | None, *, force: bool, as_json: bool
+) -> int:
     """Bring files and directories from the server.
 
     \b
@@ -31,6 +34,7 @@ def get(invocation: Invocation, remotes: tuple[str, ...], to: str | None, *, for
       mtr get out/model.pt best.pt     to best.pt
       mtr get 'runs/*/metrics.json'    to downloads/1/metrics.json, and so on
       mtr get 'logs/**/*.txt' '~/notes.md' here/    into a directory
+      mtr get --job 3f2a 'out/*.pt'    what that job has made
 
     REMOTE is relative to the project's directory there, or absolute, or begins with ~/. A directory comes whole, but
     for .mtr/. Quote patterns and ~, so that your own shell does not expand them: * and ? as in a shell, ** for any
@@ -39,6 +43,9 @@ def get(invocation: Invocation, remotes: tuple[str, ...], to: str | None, *, for
     The second of two words is LOCAL. Of more, the last is, and is a directory that exists or ends in a slash. LOCAL
     is where it goes: into a directory, under its own name, else as the new name. Left out, it is `download_dir` of the
     configuration (downloads), which is not synced back. What is excluded from syncing comes all the same.
+
+    With --job, REMOTE is relative to the project in the copy that the job runs in, or to the project's own directory
+    for a job without one.
 
     What is the same here already is left, what is newer here stays. A large file that was cut goes on where it was.
     Exits with 1 if something did not come, and names it; with 125 if nothing did.
@@ -50,12 +57,19 @@ def get(invocation: Invocation, remotes: tuple[str, ...], to: str | None, *, for
 
     voice, directory = Voice(quiet=invocation.quiet), invocation.directory
     names, local = split_words(remotes, to, directory or os.curdir)
+    base, connection = None, None
+    if job is not None:
+        from mtr.job_search import find_base
+
+        connection, base = find_base(job, directory, invocation.server, os.environ, voice)
+        invocation.server = connection.server_name
     target = load_target(directory, invocation.server, os.environ, needs_project=False)
     destination = resolve_destination(target, names, local, os.environ, voice, directory=directory)
     if not force:
         ensure_meant(names, destination)
-    connection = open_connection(target.server, os.environ, voice, may_prompt=voice.can_ask())
-    result = Pull(target, names, destination, voice).bring(connection, force=force)
+    if connection is None:
+        connection = open_connection(target.server, os.environ, voice, may_prompt=voice.can_ask())
+    result = Pull(target, names, destination, voice, base=base).bring(connection, force=force)
     ensure_some(connection, result)
     if as_json:
         print_data("get", build_data(result))

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     import click
 
-FORMAT = "verbs 1"
+FORMAT = "verbs 2"
 
 _KINDS = {("get", "remotes"): "remote", ("why", "paths"): "files", ("config", "file"): "files"}
-"""What an argument of a verb is, by verb and name; one called ``name`` is a server."""
+"""What an argument of a verb is, by verb and name; one called ``name`` is a server, those of ``job`` are jobs."""
 
 
 def load_tree(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -87,5 +87,7 @@ def _find_kind(parameter: click.Parameter, verb: str) -> str:
     if isinstance(parameter.type, click.Path):
         return "files" if parameter.type.file_okay else "dirs"
     if isinstance(parameter, click.Argument):
+        if verb == "job":
+            return "job"
         return "server" if parameter.name == "name" else _KINDS.get((verb, parameter.name or ""), "")
     return parameter.name or ""

@@ -87,6 +87,10 @@ def _complete_argument(cursor: Cursor, name: str, typed: str, environ: Mapping[s
         words = [(level, "") for level in LOG_LEVELS]
     elif name in ("get", "pull"):
         return Answer("paths", [(front + path, "") for path in _list_paths(cursor, environ, typed)])
+    elif name == "after":
+        words = _list_jobs(cursor, environ)
+    elif name == "notify":
+        words = [("bell", "ring this terminal"), ("desktop", "show a note")]
     elif name == "env":
         words = [(f"{variable}=", "") for variable in environ if variable.isidentifier()]
     return Answer("names", [(front + word, text) for word, text in _begin(typed, words)])
@@ -126,6 +130,8 @@ def _complete_kind(cursor: Cursor, kind: str, typed: str, environ: Mapping[str, 
     """Complete an argument of a verb by what it is: a kind of its own, the field of an option, or ``choice a b``."""
     if kind in ("files", "dirs"):
         return Answer(kind)
+    if kind == "job":
+        return Answer("names", _begin(typed, _list_jobs(cursor, environ)))
     if kind == "remote":
         return Answer("paths", [(path, "") for path in _list_paths(cursor, environ, typed)])
     if kind.startswith("choice "):
@@ -137,6 +143,22 @@ def _complete_kind(cursor: Cursor, kind: str, typed: str, environ: Mapping[str, 
 def _list_servers(names: Names) -> list[Word]:
     servers = [(name, "server") for name in names.servers]
     return servers + [(name, "Host of ssh's configuration") for name in names.hosts if name not in names.servers]
+
+
+def _list_jobs(cursor: Cursor, environ: Mapping[str, str]) -> list[Word]:
+    """Return names and ids of jobs: what was noted here, and what the server says whose connection is open."""
+    from mtr.completion.server import list_jobs
+    from mtr.jobs.noted import list_noted
+
+    words: dict[str, str] = {}
+    for job_id, state, name in list_jobs(_build_invocation(cursor), environ):
+        words |= {name: f"{job_id} {state}"} if name else {}
+        words[job_id] = f"{name} {state}".strip()
+    for job_id, server, name in list_noted(environ):
+        words.setdefault(job_id, f"{name} on {server}".strip())
+        if name:
+            words.setdefault(name, f"{job_id} on {server}")
+    return [*words.items()]
 
 
 def _list_paths(cursor: Cursor, environ: Mapping[str, str], typed: str) -> list[str]:

@@ -85,6 +85,8 @@ def find_cursor(words: Sequence[str]) -> Cursor:
         typed = ["-s", name.removeprefix(prefix), *typed]
     cursor = Cursor(typed.pop())
     rest = _skip_options(cursor, typed)
+    if rest[:2] == ["job", "start"] and not cursor.forced:
+        rest = ["run", *rest[2:]]
     if rest[:1] == ["run"] and not cursor.forced:
         rest = _skip_options(cursor, rest[1:])
         cursor.forced = bool(rest) or cursor.forced

@@ -1,4 +1,4 @@
-"""What a server knows that could be typed: its programs and its paths.
+"""What a server knows that could be typed: its programs, its paths and its jobs.
 
 It is asked only over a connection that is open already, in a session of its own, and only for a moment: what has not
 answered by then is not waited for. Nothing is opened, ended, tried again or said. What it answers is a server's word:
@@ -32,6 +32,7 @@ MAX_ANSWER_BYTES = 512 << 10
 MAX_PATHS = 500
 FORMAT = "programs 1"
 
+_DIGITS = frozenset("0123456789abcdef")
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.+@:,-")
 
 
@@ -58,6 +59,24 @@ def list_paths(invocation: Invocation, environ: Mapping[str, str], typed: str) -
     route = find_open(invocation, environ)
     answer = None if route is None else _ask(route, environ, "remote/paths.sh", (route.remote_dir, typed))
     return [name for name in answer or () if name.isprintable() and name.startswith(typed)][:MAX_PATHS]
+
+
+def list_jobs(invocation: Invocation, environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return id, state and name of the jobs on the server, "" for no name."""
+    route = find_open(invocation, environ)
+    answer = None if route is None else _ask(route, environ, "remote/job/names.sh", ())
+    found = []
+    for line in answer or ():
+        job_id, at, about = (*line.split(" ", 2), "", "")[:3]
+        if at and not set(job_id) - _DIGITS:
+            found.append((job_id, at.partition(".")[0].strip("-"), _find_name(about)))
+    return found
+
+
+def _find_name(about: str) -> str:
+    """Return the name in the JSON that a job is started with; it stands first, and one with escapes is no plain one."""
+    front, _, rest = about.partition('{"name": "')
+    return "" if front else rest.partition('"')[0]
 
 
 def find_open(invocation: Invocation, environ: Mapping[str, str]) -> Route | None:

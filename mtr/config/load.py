@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from mtr.config.trust import Claim
 
 BUILT_IN: Tree = {"exclude": tuple(map(Sourced, BUILT_IN_EXCLUDE))}
-_PLAIN_KEYS = ("user", "remote_dir", "shell", "pre_cmd", "python", "client", "sync", "respect_gitignore", "delete")
+_PLAIN_KEYS = (
+    "user", "remote_dir", "shell", "pre_cmd", "python", "client", "sync", "respect_gitignore", "delete", "notify",
+)  # fmt: skip
 
 
 def load_config(project: Project, environ: Mapping[str, str]) -> Config:

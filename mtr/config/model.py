@@ -96,6 +96,7 @@ class Server:
     respect_gitignore: bool = True
     delete: str = "tracked"
     download_dir: str = "downloads"
+    notify: str | None = None
     claim: Claim | None = None
     download_claim: Claim | None = None
 

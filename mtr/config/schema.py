@@ -106,6 +106,12 @@ SHARED_KEYS: dict[str, Any] = {
         enum=["tracked", "mirror", "never"],
     ),
     "download_dir": _describe("Where downloads go; relative to the project's root.", "string", **_LINE),
+    "notify": _describe(
+        "How the end of each job started from here is told: bell (the terminal it was started from), desktop, or a "
+        "command that is run here.",
+        "string",
+        **_LINE,
+    ),
 }
 """Keys that make sense for all servers at once: ``defaults`` takes them, and so does each server."""
 

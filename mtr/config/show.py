@@ -172,6 +172,8 @@ def mask(path: KeyPath, end: Sourced) -> Any:
     """Return a value without what may be secret in it."""
     if any(str(part).lower() in _SECRET_KEYS for part in path[-1:]):
         return MASK
+    if path[-1:] == ("notify",) and end.value not in ("bell", "desktop"):
+        return MASK  # the address of a web hook is a secret
     if len(path) > 1 and path[-2] == "env":
         return MASK
     if len(path) > 1 and path[-2] == "ssh_options":

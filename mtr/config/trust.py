@@ -139,7 +139,7 @@ def _lends(section: Mapping[str, Any]) -> bool:
 def _judge_section(section: Mapping[str, Any], *, is_redirected: bool) -> Iterator[tuple[KeyPath, str, str]]:
     """Yield the way, the text and the reason of what needs trust in ``defaults`` or in one server."""
     for key, value in section.items():
-        if key == "password_command":
+        if key == "password_command" or (key == "notify" and value not in ("bell", "desktop")):
             yield (key,), value, RUNS
         elif key == "password_env" or (key in ("host", "port") and is_redirected):
             yield (key,), _render(value), GIVES

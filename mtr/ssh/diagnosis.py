@@ -223,8 +223,8 @@ def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> G
     if reason == "shell":
         hint = f"choose another `shell` for {server_name}"
         return GateRefused(f"{server_name}: no shell {detail} there; the command did not start", hint=hint)
-    return GateRefused(
-        f"{server_name}: the environment of the command did not arrive; it did not start",
-        detail=detail,
-        hint=f"mtr down -s {server_name}, and run again",
-    )
+    message = f"{server_name}: the environment of the command did not arrive; it did not start"
+    hint = f"mtr down -s {server_name}, and run again"
+    if reason == "job":
+        message, hint = f"no job was started on {server_name}", f"mtr doctor -s {server_name}"
+    return GateRefused(message, detail=detail, hint=hint)

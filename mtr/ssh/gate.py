@@ -14,7 +14,7 @@ from mtr.scripts import load_script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CARRIERS = {"LC_MTR": ("v", "LC_MTR0"), "XMODIFIERS": ("x", "XMODIFIERS")}
 """What the gate calls a carrier, and the variable."""
@@ -23,17 +23,36 @@ VARIABLE_BYTES = 100_000
 """One environment string holds less than 128 KiB (MAX_ARG_STRLEN, execve(2)), and printf may be a program."""
 
 
+class Feed:
+    """Something that a command's stdin comes from; opened again where a session has to be asked for once more.
+
+    ``paths`` are those that the command finds synced.
+    """
+
+    paths: Sequence[bytes] = ()
+
+    def open(self) -> int:
+        """Return a descriptor to read from, which whoever takes it closes."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """See that nothing of it goes on."""
+
+
 class Command:
     """What to run on a server, where, and in which environment.
 
     ``argv`` of several words is executed as it is; with ``is_text`` its one word is text for ``shell``.
     ``remote_dir`` is absolute or starts with ``~/``, or is ``~`` itself; ``subdir`` is below it. ``token`` says what
     the tree there must be (see ``gate.sh``), "" that it does not matter. ``python`` is the environment that it runs in
-    (see ``python.sh``), ``timeout_s`` after how long it is ended.
+    (see ``python.sh``), ``timeout_s`` after how long it is ended; with ``tells_home`` MTR_HOME is the login's home,
+    MTR_NO the file for the reason of a refusal, and MTR_TOKEN the token.
+    ``feed`` is what its stdin comes from, instead of mtr's own.
     """
 
     __slots__ = (
-        "argv", "env", "is_text", "pre_cmd", "python", "remote_dir", "run_id", "shell", "subdir", "timeout_s", "token",
+        "argv", "env", "feed", "is_text", "pre_cmd", "python", "remote_dir", "run_id", "shell", "subdir", "tells_home",
+        "timeout_s", "token",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +79,8 @@ class Command:
         self.env = env or {}
         self.timeout_s: float | None = None
         self.token = ""
+        self.tells_home = False
+        self.feed: Feed | None = None
 
 
 class GateCall:
@@ -69,7 +90,7 @@ class GateCall:
     could end it later. ``timeout_s`` is after how long the command is ended.
     """
 
-    __slots__ = ("environ", "program", "remote_command", "run_id", "timeout_s", "upload")
+    __slots__ = ("environ", "feed", "program", "remote_command", "run_id", "timeout_s", "upload")
 
     def __init__(
         self, run_id: str, remote_command: str, environ: Mapping[str, str], upload: bytes, *, program: str = ""
@@ -80,6 +101,7 @@ class GateCall:
         self.environ = environ
         self.upload = upload
         self.timeout_s: float | None = None
+        self.feed: Feed | None = None
 
 
 def _name_program(command: Command) -> str:
@@ -96,6 +118,8 @@ def build_gate_call(command: Command, carrier: str, push: str = "") -> GateCall:
     """
     script, run, program = load_script("remote/gate.sh"), command.run_id, _name_program(command)
     exports = "".join(f"export {name}={quote_posix(value)}\n" for name, value in command.env.items())
+    if command.tells_home:
+        exports += 'export MTR_HOME="$mtr_home" MTR_NO="$mtr_no" MTR_TOKEN="$mtr_token"\n'
     line = _build_line(command, script, command.argv, "0")
     argv = command.argv
     if len(line) > MAX_COMMAND_BYTES:

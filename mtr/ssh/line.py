@@ -48,6 +48,7 @@ class Line(Wire):
         """Return ``command`` as it crosses the line to this server."""
         call = build_gate_call(command, self.facts.carrier, push)
         call.timeout_s = command.timeout_s
+        call.feed = command.feed
         return call
 
     def prepare_call(self, command: Command, push: str = "") -> GateCall:
@@ -113,7 +114,7 @@ class Line(Wire):
             try:
                 # A signal between the request and its handle would leave the command alone.
                 with signals_held():
-                    session = self.open_session(call.remote_command, (0, 1, 2), call.environ, terminal=terminal)
+                    session = self._open_fed(call, terminal)
                 if not terminal:
                     return self._see_through(session, call, meanwhile, later)
                 from mtr.ssh.fallback.terminal import raw_terminal
@@ -129,6 +130,17 @@ class Line(Wire):
             finally:
                 if session is not None:
                     session.close()
+                if call.feed is not None:
+                    call.feed.close()
+
+    def _open_fed(self, call: GateCall, terminal: str) -> Session | SshSession:
+        """Ask for the session of ``call`` on mtr's own descriptors, or with a stdin of its own."""
+        source = 0 if call.feed is None else call.feed.open()
+        try:
+            return self.open_session(call.remote_command, (source, 1, 2), call.environ, terminal=terminal)
+        finally:
+            if source:
+                os.close(source)
 
     def _see_through(
         self, session: Session | SshSession, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None]

@@ -101,7 +101,15 @@ class Wire:
             if ended.has_opened:
                 return ended
             failures = 0 if ended.outcome is Outcome.REFUSED else failures + 1
-            self._recover(self, ended, failures)  # type: ignore[arg-type]  # every one that is used is a Line
+            self.recover_from(ended, failures)
+
+    def recover_from(self, ended: Ended, failures: int) -> None:
+        """See that a master takes sessions, after one that ``failures`` times in turn has not opened.
+
+        Raises:
+            ConnectError: it cannot be had.
+        """
+        self._recover(self, ended, failures)  # type: ignore[arg-type]  # every one that is used is a Line
 
     def open_session(
         self,

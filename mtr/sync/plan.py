@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 BATCH_BYTES = 60_000
 """What one call of the plan's text may hold: its words become the argv of ``mv`` and ``stat`` there."""
 
+TRANSPORTS = {
+    "payload": "in the command's own session",
+    "tar": "as a stream over a session beside the command's",
+    "rsync": "by rsync, while a session holds the lock",
+    "sftp": "over SFTP, while a session holds the lock",
+}
+"""The ways to the server, for people."""
+
 
 class Entry:
     """One path of the project as ``lstat`` saw it; times in nanoseconds, ``mode`` the permission bits."""

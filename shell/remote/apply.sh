@@ -23,7 +23,7 @@
 # is a link, 1 on any other failure, with the system's words on stderr; with 1 and 4, no.NEW is written for tar.
 #
 # In .mtr: t.TOKEN says what the tree is, and names those that it was built on; busy.RUN is the same file while a push changes the tree, so renaming
-# it is the lock, and has one winner; put.CLIENT holds a line "inode:size:ctime|path" for what was put here;
+# it is the lock, and has one winner; put.CLIENT holds a line "inode:size:ctime|path" for what was put here; odd.CLIENT: something with a newline in its name was;
 # in.RUN is where files arrive before they are renamed into place, with what this script notes in in.RUN/.mtr;
 # partial holds what a cut rsync has brought, for the next one to go on with, and goes with the next push that ends
 # well; trash/N-TIME-RUN keeps what was replaced; no.NEW tells a gate that waits for NEW that it will not come.
@@ -265,6 +265,7 @@ odd() {
   folders "$1"
   if stands "$2"; then trash "$2" stays 0; fi
   mv -f -- "$mtr_in/$2" "$2" || fail 1
+  printf '' >".mtr/odd.$mtr_client" || fail 1
 }
 
 # The trash is kept for 14 days and up to a gigabyte; what this push has put there stays in any case.
@@ -303,6 +304,7 @@ place_all() {
   # shellcheck disable=SC2016  # expanded by the inner shell
   find "$mtr_in" -mindepth 1 -maxdepth 1 ! -name .mtr -exec sh -c 'mv -- "$@" .' mtr-place {} + || fail 1
   st_all >"$mtr_put"
+  if grep -q '^odd ' "$mtr_own/plan"; then printf '' >".mtr/odd.$mtr_client"; fi
 }
 
 if [ "$mtr_how" != payload ]; then

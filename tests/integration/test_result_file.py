@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tests.lab.home import Home
 
 KEYS = [
-    "mtr", "phase", "by", "exit", "signal", "code", "message", "hint", "server", "run", "remote_dir", "files", "bytes",
-    "deleted", "ms", "phases",
+    "mtr", "phase", "by", "exit", "signal", "code", "message", "hint", "server", "run", "job", "remote_dir", "files",
+    "bytes", "deleted", "ms", "phases",
 ]  # fmt: skip
 
 

@@ -36,6 +36,9 @@ BUILTIN = {
 }  # fmt: skip
 """What may be loaded of Python, besides what the interpreter has loaded by itself."""
 
+DETACHED = {"job_start", "jobs", "jobs.noted", "jobs.origin", "jobs.start"}
+"""Besides those, to start a job."""
+
 KNOWN = {"names", "aliases"}
 """Besides those, for an alias that leads to another server."""
 
@@ -69,6 +72,16 @@ def test_an_unchanged_run_loads_what_it_needs_and_no_more(home: Home, project: P
     for _ in range(2):
         assert home.run_mtr(["true"], project).returncode == 0
     assert foreign(list_loaded(home, project), STARTED) == set()
+
+
+def test_a_job_starts_as_warm_as_a_run(home: Home, project: Path) -> None:
+    """A few modules more, and nothing of Python's."""
+    for _ in range(2):
+        assert home.run_mtr(["true"], project).returncode == 0
+    assert foreign(list_loaded(home, project, "-d", "true"), STARTED | DETACHED) == set()
+    (job,) = (home.home / ".state/mtr/jobs").iterdir()
+    assert home.run_mtr(["job", "wait", job.name], project).returncode == 0
+    assert home.run_mtr(["job", "rm", job.name], project).returncode == 0
 
 
 def test_an_edit_loads_the_writer_of_archives(home: Home, project: Path) -> None:

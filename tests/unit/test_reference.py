@@ -29,7 +29,7 @@ REFERENCE = CHECKOUT / "docs" / "reference"
 SOURCES = sorted((CHECKOUT / "mtr").rglob("*.py"))
 EXAMPLE = CHECKOUT / "examples" / "config.yaml"
 
-BETWEEN_PROCESSES = {"MTR_ASKPASS", "MTR_ASKPASS_PID", "MTR_DOCTOR"}
+BETWEEN_PROCESSES = {"MTR_ASKPASS", "MTR_ASKPASS_PID", "MTR_DOCTOR", "MTR_NOTIFY", "MTR_NOTIFY_TTY"}
 """Variables that mtr sets for programs of its own; nobody else does."""
 
 

@@ -1,0 +1,67 @@
+"""Jobs as a table for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mtr.cli.table import Cell, render_table
+from mtr.voice import render_bytes, render_span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mtr.jobs.model import Job
+
+ENDED_SHOWN = 20
+"""How many of the jobs that have ended are shown without ``--all``: the newest."""
+
+_HEAD = [Cell(text, "dim") for text in ("ID", "NAME", "SERVER", "STATE", "STARTED", "TIME", "OUTPUT", "COMMAND")]
+_COMMAND, _NAME, _SERVER = 7, 1, 2
+_STYLES = {"running": "green", "queued": "bold", "failed": "red", "lost": "red", "timeout": "red"}
+
+
+def choose_rows(jobs: Sequence[Job], *, everything: bool, running: bool) -> list[Job]:
+    """Return which of ``jobs`` are shown: those that have not ended, and unless ``running`` the last that have."""
+    ended = [job.id for job in jobs if not job.is_alive]
+    shown = set() if running else set(ended if everything else ended[-ENDED_SHOWN:])
+    return [job for job in jobs if job.is_alive or job.id in shown]
+
+
+def render_jobs(jobs: Sequence[Job], *, width: int | None, has_colour: bool) -> str:
+    """Return the table; where it is wider than ``width``, commands give way first, then names."""
+    rows = [_HEAD, *(_build_row(job) for job in jobs)]
+    return render_table(rows, yields=(_COMMAND, _NAME, _SERVER), width=width, has_colour=has_colour)
+
+
+def _build_row(job: Job) -> list[Cell]:
+    runs = "-" if job.runs_s is None or job.state == "queued" else render_duration(job.runs_s)
+    size = job.out_bytes + job.err_bytes
+    return [
+        Cell(job.id),
+        Cell(job.name or "-", "bold" if job.name else "dim"),
+        Cell(job.server),
+        Cell(render_state(job), _STYLES.get(job.state, "")),
+        Cell("-" if job.age_s is None else f"{render_span(job.age_s)} ago"),
+        Cell(runs),
+        Cell(render_bytes(size) if size else "-"),
+        Cell(f"({job.reason}) {job.command}" if _tells_more(job) else job.command),
+    ]
+
+
+def render_state(job: Job) -> str:
+    """Return e.g. ``running``, ``done``, ``failed 3`` or ``timed out``."""
+    state = "timed out" if job.state == "timeout" else job.state
+    return f"{state} {job.status}" if job.state == "failed" and job.status is not None else state
+
+
+def _tells_more(job: Job) -> bool:
+    return bool(job.reason) and job.state not in ("stopped", "timeout")
+
+
+def render_duration(seconds: float) -> str:
+    """Return e.g. ``3d04h``, ``2h05m``, ``4m07s`` or ``12s``."""
+    total = int(seconds)
+    for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if total >= size:
+            return f"{total // size}{unit}{total % size // smaller:02}{small_unit}"
+    return f"{total}s"

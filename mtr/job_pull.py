@@ -1,0 +1,60 @@
+"""Bringing what a job was told to leave for whoever asks: ``mtr -d --pull GLOB CMD``, later ``mtr job pull``.
+
+What is to be brought is kept with the job on the server, so that any machine can ask for it. Where it goes to is not:
+that is this machine's ``download_dir``, trusted or refused as for every download, or what is said here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mtr.jobs.details import load_details
+from mtr.jobs.model import JobError
+from mtr.pull import Pull, resolve_destination
+from mtr.sync.sources import split_place
+from mtr.workflow import load_target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mtr.jobs.model import Job
+    from mtr.ssh.base import BaseConnection
+    from mtr.voice import Voice
+
+
+def plan_job_pull(
+    connection: BaseConnection,
+    job: Job,
+    directory: str | None,
+    local: str | None,
+    environ: Mapping[str, str],
+    voice: Voice,
+) -> Pull:
+    """Return what ``job`` leaves, and where it goes: ``local``, counted from ``directory``, else the configured place.
+
+    Raises:
+        JobError: it was not told what to bring.
+        NotTrusted: the project's files choose the place, and the user has not allowed it.
+        DownloadFailed: there is no such place.
+    """
+    remotes, base = find_pulls(job), load_details(connection, job).base
+    target = load_target(directory, connection.server_name, environ, needs_project=False)
+    destination = resolve_destination(target, remotes, local, environ, voice, directory=directory)
+    for remote in remotes:
+        split_place(base, remote)
+    return Pull(replace(target, remote_dir=base, subdir=""), remotes, destination, voice)
+
+
+def find_pulls(job: Job) -> list[str]:
+    """Return the paths and patterns that ``job`` was told to leave.
+
+    Raises:
+        JobError: there are none.
+    """
+    text = job.about.get("pull")
+    remotes = text.split("\n") if isinstance(text, str) else []
+    if not all(remotes) or not remotes:
+        hint = f"mtr get -s {job.server} PATH; for the next one: mtr -d --pull GLOB CMD"
+        raise JobError(f"job {job.id} was not told what to bring", hint=hint)
+    return remotes

@@ -1,0 +1,143 @@
+"""Jobs by their ids and names, on whichever server they are; waiting for their ends, and clearing them away."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mtr.fleet import Answers, ask_all, list_servers
+from mtr.jobs.ask import load_jobs, remove_jobs
+from mtr.jobs.choose import choose_job
+from mtr.jobs.details import load_details
+from mtr.jobs.model import JobNotFound
+from mtr.jobs.noted import drop_note, find_noted
+from mtr.jobs.patience import TRANSIENT, Patience
+from mtr.jobs.prune import choose_prunable, load_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mtr.errors import MtrError
+    from mtr.jobs.model import Job
+    from mtr.ssh.base import BaseConnection
+    from mtr.voice import Voice
+
+_FULL_ID = 8
+
+
+def load_all_jobs(
+    directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
+) -> tuple[list[Job], dict[str, MtrError], int]:
+    """Return the jobs of all servers (or of ``server``), the oldest first, why some could not be asked, of how many."""
+    answers = _ask(directory, server, environ, voice)
+    return _sort(answers), answers.failed, len(answers.found) + len(answers.failed)
+
+
+def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice) -> Answers[list[Job]]:
+    return ask_all(list_servers(directory, server, environ), load_jobs, environ, voice)
+
+
+def _sort(answers: Answers[list[Job]]) -> list[Job]:
+    # Two names in a configuration may mean one machine: its jobs are there once, under the first of them.
+    jobs = {(job.id, job.started_s): job for name in reversed(answers.order) for job in answers.found.get(name, ())}
+    # Each server has a clock of its own, and this machine another.
+    return sorted(jobs.values(), key=lambda job: (-(job.age_s or 0), job.id))
+
+
+def find_jobs(
+    words: Sequence[str], directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
+) -> list[tuple[BaseConnection, Job]]:
+    """Return the jobs that ``words`` mean, each with a connection to its server.
+
+    Raises:
+        JobNotFound: a word means none, or more than one.
+    """
+    noted = {find_noted(word, environ) if len(word) == _FULL_ID and word.isalnum() else "" for word in words}
+    if server is None and len(noted) == 1 and (only := noted.pop()):
+        server = only
+    answers = _ask(directory, server, environ, voice)
+    if answers.failed and not answers.found:
+        raise next(iter(answers.failed.values()))
+    for name, error in answers.failed.items():
+        voice.say(f"{name} could not be asked: {error.message}")
+    jobs = _sort(answers)
+    chosen = [choose_job(word, jobs) for word in words]
+    return [(answers.connections[job.server], job) for job in chosen]
+
+
+def find_base(
+    word: str, directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
+) -> tuple[BaseConnection, str]:
+    """Return a connection to the server of the job that ``word`` means, and the directory that its files count from.
+
+    Raises:
+        JobNotFound: ``word`` means none, or more than one.
+    """
+    ((connection, job),) = find_jobs([word], directory, server, environ, voice)
+    return connection, load_details(connection, job).base
+
+
+def wait_for_jobs(jobs: Sequence[tuple[BaseConnection, Job]], *, every_s: float = 2.0) -> list[Job]:
+    """Return ``jobs`` as they have ended, in their order; servers are asked again until all have.
+
+    Raises:
+        ConnectionLost: a server could not be reached any more for an hour.
+    """
+    found = {(job.server, job.id): job for _, job in jobs}
+    waits = {connection: Patience(connection, resumes="asking again") for connection, _ in jobs}
+    pause_s = 0.1
+    while any(job.is_alive for job in found.values()):
+        time.sleep(pause_s)
+        pause_s = min(every_s, pause_s * 1.5)
+        for connection, patience in waits.items():
+            ids = [job.id for job in found.values() if job.is_alive and job.server == connection.server_name]
+            found |= _look_again(connection, ids, patience) if ids else {}
+    return [found[job.server, job.id] for _, job in jobs]
+
+
+def _look_again(connection: BaseConnection, ids: Sequence[str], patience: Patience) -> dict[tuple[str, str], Job]:
+    """Return how the jobs with ``ids`` stand, nothing where their server cannot be asked just now."""
+    try:
+        found = load_jobs(connection, ids)
+    except TRANSIENT as error:
+        patience.bear(error, hint=f"mtr job wait {' '.join(ids)}")
+        return {}
+    patience.renew()
+    for job_id in {*ids} - {job.id for job in found}:
+        raise JobNotFound(f"job {job_id} has been removed from {connection.label}", hint="mtr job list")
+    return {(job.server, job.id): job for job in found}
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Jobs that have gone (or would have), with the bytes that each took."""
+
+    jobs: tuple[Job, ...]
+    sizes: Mapping[str, int]
+
+
+def prune_jobs(
+    directory: str | None,
+    server: str | None,
+    environ: Mapping[str, str],
+    voice: Voice,
+    *,
+    older_s: float | None,
+    keep_bytes: int | None,
+    dry_run: bool,
+) -> Answers[Pruned]:
+    """Remove from each server (or from ``server``) what :func:`choose_prunable` lets go, unless it is a ``dry_run``."""
+
+    def prune(connection: BaseConnection) -> Pruned:
+        jobs = load_jobs(connection)
+        sizes, now_s = load_sizes(connection)
+        gone = choose_prunable(jobs, sizes, now_s, older_s=older_s, keep_bytes=keep_bytes)
+        if not dry_run:
+            # Also where none goes: what was cut off while it was made or removed goes by the way.
+            remove_jobs(connection, gone)
+            for job in gone:
+                drop_note(job.id, environ)
+        return Pruned(tuple(gone), {job.id: sizes.get(job.id, 0) for job in gone})
+
+    return ask_all(list_servers(directory, server, environ), prune, environ, voice)

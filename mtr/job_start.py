@@ -1,0 +1,60 @@
+"""``mtr -d``: a run whose command starts another one, and what is said and done then. Builtin modules only."""
+
+from __future__ import annotations
+
+from mtr.errors import ConfigError, MtrError
+from mtr.jobs.noted import drop_note
+from mtr.jobs.start import begin_job
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mtr.command_line import Invocation
+    from mtr.route import Route
+    from mtr.voice import Voice
+
+
+def run_detached(
+    invocation: Invocation, environ: Mapping[str, str], voice: Voice, *, route: Route | None = None
+) -> int:
+    """Sync, start the command as a job, say on a terminal how it is followed, and see that its end is told.
+
+    Raises:
+        UsageError, MissingProgram: the end cannot be told like that; nothing has been touched.
+        ConfigError: the server runs Windows.
+        JobError: there is no job; the server's words stand on stderr already.
+    """
+    from mtr.run import build_command, execute, open_line, wants_tty
+
+    if invocation.notify is not None:
+        from mtr.notify import ensure_possible
+
+        ensure_possible(invocation.notify)
+    route, line = open_line(invocation, environ, voice, may_prompt=wants_tty(invocation), route=route)
+    if invocation.alias:
+        voice.detail(f"alias {invocation.alias}")
+    voice.note(server=line.server_name, remote_dir=route.remote_dir)
+    if line.facts.system:
+        hint = "mtr CMD, and stay; or a scheduled task there"
+        raise ConfigError(f"{line.server_name} runs Windows, and jobs need a POSIX shell there", hint=hint)
+    command = build_command(route, invocation.words, invocation.env)
+    job_id = begin_job(command, invocation, line, environ, route.project)
+    try:
+        status = execute(route, line, command, environ, voice, sync=invocation.sync, tty=False)
+    except MtrError:
+        drop_note(job_id, environ)
+        raise
+    if status != 0:
+        from mtr.jobs.model import JobError
+
+        drop_note(job_id, environ)
+        raise JobError(f"no job was started on {line.label}", hint="see what the server says above; mtr doctor")
+    voice.note(job=job_id)
+    voice.show_done(f"on {line.server_name}; follow: mtr job logs -f {job_id}; stop: mtr job stop {job_id}")
+    if notify := invocation.notify or route.notify:
+        from mtr.notify import start_watcher
+
+        server = invocation.server or environ.get("MTR_SERVER") or line.server_name
+        start_watcher(job_id, server, notify, invocation.directory, environ)
+    return 0

@@ -1,0 +1,70 @@
+"""Asking one server about its jobs: how they stand, and to stop or remove one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mtr.jobs.model import Job, JobError, parse_listing
+from mtr.quoting import build_remote_command
+from mtr.scripts import load_script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mtr.process.captured import Captured
+    from mtr.ssh.line import Line
+
+GRACE_S = 10
+"""What a job has between TERM and KILL."""
+
+
+def build_job_command(name: str, words: Sequence[str]) -> str:
+    """Return the remote command line of ``shell/remote/job/NAME.sh``, with life.sh in front of it."""
+    return build_remote_command(
+        "mtr-jobs", load_script("remote/job/life.sh") + load_script(f"remote/job/{name}.sh"), words
+    )
+
+
+def _ask(line: Line, name: str, words: Sequence[str], *, timeout_s: float = 60.0) -> Captured:
+    return line.run_captured(build_job_command(name, words), timeout_s=timeout_s)
+
+
+def load_jobs(line: Line, ids: Sequence[str] = ()) -> list[Job]:
+    """Return the jobs of ``line``'s server, all of them or those with ``ids``, the oldest first; one round trip."""
+    if line.facts.system:
+        return []  # Windows: no job can have been started there
+    found = _ask(line, "list", ids)
+    return parse_listing(found.stdout.decode(errors="replace"), line.server_name)
+
+
+def stop_job(line: Line, job: Job, *, grace_s: int = GRACE_S) -> bool:
+    """End ``job`` with everything that it has started; tell whether there was anything to end.
+
+    Raises:
+        JobError: some of it would not end.
+    """
+    found = _ask(line, "stop", [job.id, str(grace_s), "client"], timeout_s=grace_s + 30.0)
+    said = found.stdout.decode(errors="replace").strip()
+    if said.startswith("left"):
+        hint = f"see what they are: mtr -s {job.server} --no-sync ps -fp {','.join(said.split()[1:])}"
+        raise JobError(f"processes of job {job.id} would not end on {line.label}: {said[5:]}", hint=hint)
+    if found.status != 0:
+        raise JobError(
+            f"job {job.id} could not be stopped on {line.label}", detail=found.stderr.decode(errors="replace")
+        )
+    return said == "gone"
+
+
+def remove_jobs(line: Line, jobs: Sequence[Job]) -> None:
+    """Remove ``jobs`` with all that they have printed.
+
+    Raises:
+        JobError: one of them has not ended; the others are gone.
+    """
+    found = _ask(line, "remove", [job.id for job in jobs])
+    alive = [words[6:] for words in found.stdout.decode(errors="replace").splitlines() if words.startswith("alive ")]
+    if alive:
+        hint = f"mtr job stop {' '.join(alive)}"
+        raise JobError(f"{', '.join(alive)} on {line.label} has not ended, and stays", hint=hint)
+    if found.status != 0:
+        raise JobError(f"jobs could not be removed on {line.label}", detail=found.stderr.decode(errors="replace"))

@@ -1,0 +1,54 @@
+"""The jobs that were started from here, as far as this machine has noted them. Builtin modules only.
+
+``jobs/ID`` in the state directory, for each: its lines are the server and the job's name, which may be empty. A note
+spares a question, and feeds completion; without it, all servers are asked.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mtr.state import drop_file, ensure_state_dir, read_regular, write_atomic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_BYTES = 4096
+MAX_LISTED = 200
+
+
+def note_job(job_id: str, server: str, environ: Mapping[str, str], *, name: str = "") -> None:
+    """Note on which server the job is, and how it is called."""
+    try:
+        folder = f"{ensure_state_dir(environ)}/jobs"
+        if not os.path.isdir(folder):
+            os.makedirs(folder, 0o700, exist_ok=True)
+        write_atomic(f"{folder}/{job_id}", f"{server}\n{name}\n".encode(errors="surrogateescape"))
+    except OSError:
+        pass
+
+
+def find_noted(job_id: str, environ: Mapping[str, str]) -> str:
+    """Return the server that was noted for the job, "" where none was."""
+    data = read_regular(f"{ensure_state_dir(environ)}/jobs/{job_id}", MAX_BYTES)
+    return (data or b"").decode(errors="surrogateescape").partition("\n")[0]
+
+
+def drop_note(job_id: str, environ: Mapping[str, str]) -> None:
+    """Forget a job that has been removed."""
+    drop_file(f"{ensure_state_dir(environ)}/jobs/{job_id}")
+
+
+def list_noted(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return id, server and name of the newest of them."""
+    folder = f"{ensure_state_dir(environ)}/jobs"
+    try:
+        found = [(entry.stat().st_mtime_ns, entry.name) for entry in os.scandir(folder) if entry.name.isalnum()]
+    except OSError:
+        return []
+    noted = []
+    for _, job_id in sorted(found, reverse=True)[:MAX_LISTED]:
+        lines = (read_regular(f"{folder}/{job_id}", MAX_BYTES) or b"").decode(errors="surrogateescape").split("\n")
+        noted.append((job_id, lines[0], lines[1] if lines[1:] else ""))
+    return noted

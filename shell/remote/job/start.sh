@@ -1,0 +1,145 @@
+#!/bin/sh
+# Starts a job: what goes on when its client has gone. It stands where a run's command would stand: behind the gate, in
+# the project's directory, with the job's environment around it.
+#
+#   set -- ID ABOUT KEEPER STOP TREE CLIENT OPTIONS ARGV...
+#
+#   ID       of the job: hexadecimal digits, drawn by the client
+#   ABOUT    what the client wants to know of it later: one line of JSON
+#   KEEPER   the text of keeper.sh, which stays with the job to its end
+#   STOP     the text of stop.sh for a job that has a time, else empty
+#   TREE     the project's directory, empty without a project; ~/ at its start is the home
+#   CLIENT   whose record says what of it was synced: see apply.sh
+#   OPTIONS  words NAME=VALUE, parted by blanks. For the keeper, but for copy=must and copy=try: the job runs in a copy of
+#            TREE, by copy.sh, which then stands in front; try: where nothing was ever synced, it runs in TREE itself.
+#            With gpus=N, life.sh and gpus.sh stand in front as well, and it is refused where there are fewer; with pty,
+#            terminal.sh does
+#
+# stdin is kept beside the job as "origin": see shell/local/origin.sh.
+# Prints the id once the job goes on by itself. When it cannot, it leaves the reason where the gate does, for the client
+# to read, and leaves with 125.
+#
+# On disk, in ~/.mtr/jobs/ID (see list.sh for who reads it):
+#   about            ABOUT
+#   keeper, stop     KEEPER: what the job's first process shows in ps; STOP
+#   queued, running, or ended.STATUS.SECONDS.WHY
+#                    one file that is renamed, since a rename takes no space on a full disk. It holds the keeper's
+#                    "PID START BOOT SINCE", where SINCE is when it began, and in a second line when the command did.
+#                    STATUS as a shell reports it, SECONDS since the epoch, WHY is exit, stopped, timeout or failed
+#   out, err         what the job prints, as it is
+#   origin           stdin
+#   manifest         the record of CLIENT: what of the project was synced, and what each file was
+#   tree             the copy: see copy.sh
+#   gpus             what was pinned (queue.sh)
+#
+# Assumptions:
+# 1. MTR_HOME, MTR_NO and MTR_TOKEN come from the gate: the login's home, since what pre_cmd makes of HOME is the job's;
+#    where the reason goes; and the token of the tree that the client has seen, + in front where it waited for it.
+# 2. The directory is made under another name and renamed: a job is there with all of it, or not there.
+# 3. setsid(1) of util-linux knows -f, and leaves INT and QUIT to the job, as perl does. busybox's has no -f, and starts
+#    the program in a child where it leads a group. Without any, the job has a process group of its own.
+
+mtr_id=$1 mtr_about=$2 mtr_keeper_text=$3 mtr_stop=$4 mtr_tree=$5 mtr_client=$6 mtr_options=$7
+shift 7
+mtr_home=${MTR_HOME:-$HOME} mtr_no=${MTR_NO-} mtr_token=${MTR_TOKEN-}
+unset MTR_HOME MTR_NO MTR_TOKEN
+mtr_token=${mtr_token#+}
+mtr_jobs=$mtr_home/.mtr/jobs
+mtr_new=$mtr_jobs/.new.$mtr_id mtr_job=$mtr_jobs/$mtr_id
+case $mtr_tree in
+  \~) mtr_tree=$mtr_home ;;
+  \~/*) mtr_tree=$mtr_home/${mtr_tree#\~/} ;;
+esac
+
+# refuse REASON WORDS: nothing is left, nothing was started.
+refuse() {
+  rm -rf -- "$mtr_new"
+  { [ -n "$mtr_no" ] && printf '%s\n' "$@" >"$mtr_no"; } 2>/dev/null || printf 'mtr: %s\n' "${2-$1}" >&2
+  exit 125
+}
+trap 'rm -rf -- "$mtr_new"; exit 1' HUP INT TERM
+
+mtr_copy=''
+for mtr_word in $mtr_options; do
+  case $mtr_word in
+    copy=*) mtr_copy=${mtr_word#*=} ;;
+    gpus=*) mtr_said=$(check_gpus "${mtr_word#*=}" 2>&1) || refuse job "$mtr_said" ;;
+  esac
+done
+if [ -n "$mtr_tree" ]; then
+  mtr_root=$(cd -- "$mtr_tree" 2>&1 && pwd) || refuse job "$mtr_root"
+  mtr_tree=$mtr_root
+fi
+if [ -n "$mtr_copy" ] && [ ! -f "$mtr_tree/.mtr/put.$mtr_client" ]; then
+  [ "$mtr_copy" = try ] || refuse job "this machine has never synced anything to $mtr_tree, so there is nothing to copy"
+  mtr_copy=
+fi
+
+# Makes all that is on disk before the job is one; leaves with 4 where the tree is another one than was synced.
+make_job() {
+  [ -d "$mtr_jobs" ] || mkdir -p -- "$mtr_jobs" || return 1
+  mkdir -m 700 -- "$mtr_new" || return 1
+  printf '%s\n' "$mtr_about" >"$mtr_new/about" && printf '%s\n' "$mtr_keeper_text" >"$mtr_new/keeper" || return 1
+  [ -z "$mtr_stop" ] || printf '%s\n' "$mtr_stop" >"$mtr_new/stop" || return 1
+  # printf, since a redirection that fails ends a shell that has it on a special builtin.
+  case " $mtr_options " in *" pty "*) make_terminal || return 1 ;; esac
+  for mtr_f in queued out err; do printf '' >"$mtr_new/$mtr_f" || return 1; done
+  if [ -n "$mtr_copy" ]; then
+    copy_tree "$mtr_new/tree" || return
+  elif [ -n "$mtr_tree" ] && [ -f "$mtr_tree/.mtr/put.$mtr_client" ]; then
+    cp -- "$mtr_tree/.mtr/put.$mtr_client" "$mtr_new/manifest" || return 1
+  fi
+  rm -f -- "$mtr_new/list" && mv -- "$mtr_new" "$mtr_job"
+}
+mtr_said=$(make_job 2>&1)
+case $? in
+  0) ;;
+  4)
+    [ -z "$mtr_token" ] || refuse token
+    refuse job "others keep changing $mtr_tree, and the copy would be of no one moment"
+    ;;
+  # A shell's own words for a full disk are no more than "I/O error".
+  *) refuse job "${mtr_said:-the directory of the job cannot be made}" "$mtr_jobs cannot be written; what is free there:" "$(df -k -- "$mtr_home" 2>&1)" ;;
+esac
+if [ -n "$mtr_copy" ]; then
+  # The same place in the copy, also where this shell was told of the directory by another name.
+  mtr_sub=
+  case $PWD in
+    "$mtr_tree"/*) mtr_sub=${PWD#"$mtr_tree"} ;;
+    *)
+      mtr_root=$(cd -- "$mtr_tree" && pwd -P) mtr_here=$(pwd -P)
+      case $mtr_here in "$mtr_root"/*) mtr_sub=${mtr_here#"$mtr_root"} ;; esac
+      ;;
+  esac
+  mtr_new=$mtr_job
+  if ! mtr_said=$(mkdir -p -- "$mtr_job/tree$mtr_sub" 2>&1) || ! cd -- "$mtr_job/tree$mtr_sub"; then
+    refuse job "${mtr_said:-there is no $mtr_job/tree$mtr_sub}"
+  fi
+fi
+trap - HUP INT TERM
+
+# Where the manager of user sessions ends what a login has left, the user's own manager keeps it, if it lingers.
+mtr_scope=
+if [ -d /run/systemd/system ] && [ -e "/var/lib/systemd/linger/$(id -un)" ]; then
+  : "${XDG_RUNTIME_DIR:=/run/user/$(id -u)}"
+  export XDG_RUNTIME_DIR
+  systemd-run --user --scope --quiet true && mtr_scope="systemd-run --user --scope --quiet --collect --unit=mtr-job-$mtr_id --"
+fi 2>/dev/null
+export MTR_JOB="$mtr_id"
+# shellcheck disable=SC2086  # words of ours
+set -- $mtr_scope /bin/sh "$mtr_job/keeper" "$mtr_options" "$@"
+# Only where there is neither of the first two: what a shell starts with & ignores INT and QUIT for good.
+{
+  setsid -f "$@" || perl -MPOSIX=setsid -e 'exit if fork; setsid(); exec(@ARGV)' -- "$@" || {
+    command -v setsid || set -m
+    $(command -v setsid) "$@" &
+  }
+} </dev/null >/dev/null 2>&1
+cat >"$mtr_job/origin"
+# Whoever is started next may ask for this one: it is there once its keeper has signed.
+mtr_i=0
+while [ -f "$mtr_job/queued" ] && [ ! -s "$mtr_job/queued" ] && [ "$mtr_i" -lt 250 ]; do
+  mtr_i=$((mtr_i + 1))
+  sleep 0.02 2>/dev/null || sleep 1
+done
+printf '%s\n' "$mtr_id"
