@@ -50,6 +50,12 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+def find_peak_kib(pid: int) -> int:
+    """Return the most that the process has held in memory; its rusage begins at what its parent's held."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
 def end_tree(pid: int) -> None:
     """End ``pid`` and everything below it, and wait until they are gone."""
     family = [pid, *children_of(pid)]
