@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from mtr.errors import ConfigError, MtrError
 from mtr.jobs.noted import drop_note
 from mtr.jobs.start import begin_job
@@ -39,17 +41,22 @@ def run_detached(
         hint = "mtr CMD, and stay; or a scheduled task there"
         raise ConfigError(f"{line.server_name} runs Windows, and jobs need a POSIX shell there", hint=hint)
     command = build_command(route, invocation.words, invocation.env)
-    job_id = begin_job(command, invocation, line, environ, route.project)
+    origin = begin_job(command, invocation, line, environ, route.project)
+    job_id = origin.job_id
     try:
         status = execute(route, line, command, environ, voice, sync=invocation.sync, tty=False)
     except MtrError:
         drop_note(job_id, environ)
         raise
-    if status != 0:
+    if not origin.has_begun:
         from mtr.jobs.model import JobError
 
         drop_note(job_id, environ)
-        raise JobError(f"no job was started on {line.label}", hint="see what the server says above; mtr doctor")
+        hint = "see what the server says above; mtr doctor"
+        raise JobError(f"no job was started on {line.label}", detail=f"status {status}", hint=hint)
+    # Not the server's own words: an rc file may print in front of them.
+    sys.stdout.write(f"{job_id}\n")
+    sys.stdout.flush()
     voice.note(job=job_id)
     voice.show_done(f"on {line.server_name}; follow: mtr job logs -f {job_id}; stop: mtr job stop {job_id}")
     if notify := invocation.notify or route.notify:

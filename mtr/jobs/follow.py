@@ -16,8 +16,8 @@ from mtr.errors import ConnectionLost
 from mtr.jobs.ask import build_job_command
 from mtr.jobs.model import JobError, JobNotFound
 from mtr.jobs.patience import TRANSIENT, Patience
-from mtr.process.passing import Passage, widen
-from mtr.process.piped import is_ready, open_input
+from mtr.process.passing import Passage
+from mtr.process.piped import is_ready, open_input, widen
 from mtr.ssh.outcome import Outcome
 
 if TYPE_CHECKING:

@@ -41,20 +41,21 @@ def new_job_id() -> str:
 
 def begin_job(
     command: Command, invocation: Invocation, line: Line, environ: Mapping[str, str], project: Project | None
-) -> str:
+) -> Origin:
     """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
 
-    Returns the job's id.
+    Returns what tells the server of the code, and hears whether the job goes on; it is the command's feed.
 
     Raises:
         JobNotFound: a job that it is to wait for is not on that server.
     """
     after = _find_after(invocation.after, line) if invocation.after else []
     job_id = prepare_job(command, invocation, environ, project, after)
-    command.feed = Origin(project.root if project is not None and invocation.sync else None, environ)
+    origin = Origin(project.root if project is not None and invocation.sync else None, environ, job_id)
+    command.feed = origin
     server = invocation.server or environ.get("MTR_SERVER") or line.server_name
     note_job(job_id, server, environ, name=invocation.name or "")
-    return job_id
+    return origin
 
 
 def prepare_job(

@@ -7,7 +7,6 @@ the write and the count. So nothing here blocks but a wait in front of it, which
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import select
 import stat
@@ -17,18 +16,6 @@ from mtr.process.signals import Interrupted, raise_on_signals
 
 if TYPE_CHECKING:
     from types import FrameType
-
-WIDE_BYTES = 1 << 20
-"""What an ordinary user may make a pipe hold (pipe(7), pipe-max-size)."""
-
-
-def widen(pipe: int) -> None:
-    """Let ``pipe`` hold more, where that can be had: fewer turns between who writes and who reads."""
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        try:
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, WIDE_BYTES)
-        except OSError:
-            pass
 
 
 class Passage(raise_on_signals):

@@ -14,7 +14,7 @@ from mtr.scripts import load_script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 CARRIERS = {"LC_MTR": ("v", "LC_MTR0"), "XMODIFIERS": ("x", "XMODIFIERS")}
 """What the gate calls a carrier, and the variable."""
@@ -24,15 +24,22 @@ VARIABLE_BYTES = 100_000
 
 
 class Feed:
-    """Something that a command's stdin comes from; opened again where a session has to be asked for once more.
+    """What stands at a command's ends in place of mtr's own; opened again where a session has to be asked for anew.
 
     ``paths`` are those that the command finds synced.
     """
 
     paths: Sequence[bytes] = ()
 
-    def open(self) -> int:
-        """Return a descriptor to read from, which whoever takes it closes."""
+    def open(self) -> tuple[int, int, int]:
+        """Return its stdin, stdout and stderr; whoever takes them closes those that are not mtr's."""
+        raise NotImplementedError
+
+    def has_done(self, look: Callable[[], None]) -> bool:
+        """Wait until nobody here need wait for the command any more; False where it ends before.
+
+        ``look`` is to be called about once a second: it sees to a session that does not open.
+        """
         raise NotImplementedError
 
     def close(self) -> None:
@@ -47,7 +54,7 @@ class Command:
     the tree there must be (see ``gate.sh``), "" that it does not matter. ``python`` is the environment that it runs in
     (see ``python.sh``), ``timeout_s`` after how long it is ended; with ``tells_home`` MTR_HOME is the login's home,
     MTR_NO the file for the reason of a refusal, and MTR_TOKEN the token.
-    ``feed`` is what its stdin comes from, instead of mtr's own.
+    ``feed`` is what stands at its ends, instead of mtr's own stdio.
     """
 
     __slots__ = (

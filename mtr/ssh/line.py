@@ -20,6 +20,8 @@ from mtr.process.signals import Expired, Interrupted, signals_held
 from mtr.ssh.foreground import LAST_WORDS_S, after, reset_terminal, run_foreground, stdio_restored
 from mtr.ssh.gate import Command, GateCall, build_gate_call
 from mtr.ssh.journal import entered, find_cut_off
+from mtr.ssh.mux import Session
+from mtr.ssh.outcome import Ended, Outcome
 from mtr.ssh.wire import Wire
 from mtr.state import read_log, remove_file
 
@@ -27,8 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mtr.ssh.mux import Session
-    from mtr.ssh.outcome import Ended
+    from mtr.ssh.gate import Feed
     from mtr.ssh.through_ssh import SshSession
 
 
@@ -134,13 +135,14 @@ class Line(Wire):
                     call.feed.close()
 
     def _open_fed(self, call: GateCall, terminal: str) -> Session | SshSession:
-        """Ask for the session of ``call`` on mtr's own descriptors, or with a stdin of its own."""
-        source = 0 if call.feed is None else call.feed.open()
+        """Ask for the session of ``call`` on mtr's own descriptors, or on those of its feed."""
+        ends = (0, 1, 2) if call.feed is None else call.feed.open()
         try:
-            return self.open_session(call.remote_command, (source, 1, 2), call.environ, terminal=terminal)
+            return self.open_session(call.remote_command, ends, call.environ, terminal=terminal)
         finally:
-            if source:
-                os.close(source)
+            for descriptor in ends:
+                if descriptor > 2:
+                    os.close(descriptor)
 
     def _see_through(
         self, session: Session | SshSession, call: GateCall, meanwhile: Callable[[], None], later: Callable[[], None]
@@ -148,10 +150,27 @@ class Line(Wire):
         """Wait for the end of ``session``; do ``later`` if it still runs after the time in which most commands end."""
         started_s = time.monotonic()
         meanwhile()
+        if call.feed is not None and self._leaves(session, call.feed, started_s):
+            return Ended(0, Outcome.STATUS)
         if call.timeout_s is None:
             return self._see_out(session, started_s, later)
         with after(((call.timeout_s, lambda: _expire(call)),)):
             return self._see_out(session, started_s, later)
+
+    def _leaves(self, session: Session | SshSession, feed: Feed, started_s: float) -> bool:
+        """Let ``session`` go on by itself once its command needs nobody here; False where there is no such moment.
+
+        What is still to be told to the command costs another round trip, for which nobody need wait: a channel takes
+        stdin only after its command has been asked for (sshd opens it with a window of 0).
+        """
+        if not feed.has_done(lambda: self.look_after(session, time.monotonic() - started_s)):
+            return False
+        if session.is_over or not isinstance(session, Session):
+            return False
+        from mtr.process.aside import go_on_aside
+
+        go_on_aside(lambda: _hold(session), keep=session.fileno())
+        return True
 
     def _see_out(self, session: Session | SshSession, started_s: float, later: Callable[[], None]) -> Ended:
         if later is not _nothing:
@@ -258,6 +277,16 @@ GOES_WITHIN_S = 1.0
 
 LATER_S = 0.7
 """Most commands end within this; what is worth doing only beside a longer one waits for it."""
+
+
+HELD_S = 60.0
+"""How long a session is held at most that goes on by itself."""
+
+
+def _hold(session: Session) -> None:
+    end_s = time.monotonic() + HELD_S
+    while not session.is_over and (left_s := end_s - time.monotonic()) > 0:
+        session.wait_for_news(left_s)
 
 
 def _nothing() -> None:

@@ -12,7 +12,8 @@
 # Assumptions:
 # 1. It leads a session and a process group of its own, without a terminal: no hangup reaches it.
 # 2. A foreground subshell leaves the command's signals as they are; & would make it ignore INT and QUIT.
-# 3. What the shell itself remarks (Killed, Terminated) is nobody's output: stderr is /dev/null.
+# 3. start.sh waits until descriptor 3 is closed: the keeper has signed, or is no more.
+# 4. What the shell itself remarks (Killed, Terminated) is nobody's output: stderr is /dev/null.
 
 mtr_job=${0%/*} mtr_options=$1
 shift
@@ -50,6 +51,7 @@ printf '%s %s %s %s\n' "$$" "$mtr_start" "$mtr_boot" "$(date +%s)" >"$mtr_job/qu
   mtr_why=failed
   finish 125
 }
+exec 3>&-
 trap 'finish 143' TERM
 trap 'finish 130' INT
 [ -z "$mtr_after" ] || await_jobs "$mtr_after"

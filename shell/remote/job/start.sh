@@ -128,18 +128,14 @@ fi 2>/dev/null
 export MTR_JOB="$mtr_id"
 # shellcheck disable=SC2086  # words of ours
 set -- $mtr_scope /bin/sh "$mtr_job/keeper" "$mtr_options" "$@"
+# Whoever is started next may ask for this one: it is there once its keeper has signed, and has closed descriptor 3.
 # Only where there is neither of the first two: what a shell starts with & ignores INT and QUIT for good.
-{
+mtr_said=$({
   setsid -f "$@" || perl -MPOSIX=setsid -e 'exit if fork; setsid(); exec(@ARGV)' -- "$@" || {
     command -v setsid || set -m
     $(command -v setsid) "$@" &
   }
-} </dev/null >/dev/null 2>&1
-cat >"$mtr_job/origin"
-# Whoever is started next may ask for this one: it is there once its keeper has signed.
-mtr_i=0
-while [ -f "$mtr_job/queued" ] && [ ! -s "$mtr_job/queued" ] && [ "$mtr_i" -lt 250 ]; do
-  mtr_i=$((mtr_i + 1))
-  sleep 0.02 2>/dev/null || sleep 1
-done
+} 3>&1 </dev/null >/dev/null 2>&1)
+# The client needs to hear no more, and may go.
 printf '%s\n' "$mtr_id"
+cat >"$mtr_job/origin"
