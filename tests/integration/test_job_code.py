@@ -183,7 +183,7 @@ def test_a_copy_needs_something_that_was_synced(home: Home, project: Path) -> No
     done = home.run_mtr(["-d", "--no-sync", "--snapshot", "true"], project)
     assert done.returncode == 125
     assert done.stdout == b""
-    assert b"job was not started" in done.stderr
+    assert b"no job was started" in done.stderr
     jobs = home.server.home_of("bash") / ".mtr" / "jobs"
     assert {*jobs.glob("*"), *jobs.glob(".new*")} == before
     assert home.run_mtr(["true"], project).returncode == 0
