@@ -50,6 +50,7 @@ soak: setup ## half an hour of runs with kills and bad lines in between, kills i
 	$(BIN)/python -m tests.soak --runs $(RUNS)
 	MTR_FAULT_TABLE=1 MTR_KILL_ROUNDS=200 MTR_MODEL_SEEDS=40 $(BIN)/pytest -n $(WORKERS) \
 		tests/integration/test_fault_*.py tests/integration/test_sync_kills.py tests/integration/test_sync_model.py
+	MTR_FLOOD_BYTES=1000000000 $(BIN)/pytest --timeout 900 tests/integration/test_job_logs.py -k twenty_times
 	MTR_FUZZ_EXAMPLES=1000 $(BIN)/pytest -n $(WORKERS) --timeout 900 tests/fuzz/test_parsers.py tests/fuzz/test_found.py
 	MTR_FUZZ_EXAMPLES=200 $(BIN)/pytest -n $(WORKERS) --timeout 900 tests/fuzz/test_state_files.py tests/fuzz/test_odd_*.py
 
@@ -63,6 +64,7 @@ fuzz: $(VENV)/.fuzz ## the fuzzer that looks at what it reaches, SECONDS=120 for
 bench: setup ## measure mtr against ssh and rsync; BENCH=--quick takes two minutes, BENCH=--help lists options
 	@tests/install-system-packages
 	@$(BIN)/python -m tests.benchmarks $(BENCH)
+	@$(BIN)/python -m tests.benchmarks.jobs
 
 docs: setup ## write the documents, with the reference made from the code, into build/docs
 	@$(BIN)/python -m docs.build

@@ -101,6 +101,7 @@ def main() -> None:
     with SshServer() as first, SshServer(key_from=first) as second, SshServer(key_from=first) as third:
         servers, home = [first, second, third], Home(first)
         relays = [Relay(server.port, delay_s=ROUND_TRIP_S / 2) for server in servers]
+        del home.environ["PYTHONDONTWRITEBYTECODE"]  # Users have mtr compiled.
         jobs = Jobs(home, home.make_project())
         try:
             measure_start(jobs, "loopback")

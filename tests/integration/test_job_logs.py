@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MEMORY_KIB = 60 << 10
 
+FLOOD_BYTES = int(os.environ.get("MTR_FLOOD_BYTES", "200_000_000"))
+"""Of a job that prints as fast as it can; ``make soak`` asks for more."""
+
 
 @pytest.fixture
 def jobs(home: Home, project: Path) -> Iterator[Jobs]:
@@ -39,8 +42,8 @@ def jobs(home: Home, project: Path) -> Iterator[Jobs]:
 
 
 def test_every_byte_arrives_once_over_a_line_that_is_cut_twenty_times(home: Home, jobs: Jobs) -> None:
-    """200 MB printed as fast as can be: what arrives has the same SHA-256, and the follower stays small."""
-    size = 200_000_000
+    """Printed as fast as can be: what arrives has the same SHA-256, and the follower stays small."""
+    size = FLOOD_BYTES
     relay = Relay(home.server.port)
     try:
         home.configure(jobs.project, port=relay.port)

@@ -49,6 +49,7 @@ class Soak:
     def settle(self) -> None:
         """Run once undisturbed, with one master open: equal trees, and nothing on its way."""
         self._remove_results()
+        self.home.run_mtr(["job", "prune", "--older", "0m"], self.project)
         done = self.home.run_mtr(["true"], self.project)
         assert done.returncode == 0, done.stderr
         assert self.home.run_mtr(["true"], self.project).returncode == 0
@@ -59,7 +60,8 @@ class Soak:
 
     def run_round(self, number: int) -> None:
         """Do one run, disturbed one time in three."""
-        kind = self.choice.choice((self._run, self._run, self._run_edited, self._run_edited, self._sync, self._get))
+        runs = (self._run, self._run, self._run_edited, self._run_edited, self._sync, self._get)
+        kind = self.choice.choice((*runs, self._follow, self._wait))
         words, expected = kind(number)
         disturb = self._choose_disturbance()
         process = self.home.popen_mtr(words, self.project)
@@ -107,6 +109,21 @@ class Soak:
         self._remove_results()
         (self.remote / "result.bin").write_bytes(os.urandom(self.choice.choice((10, 300_000))))
         return ["get", "result.bin", str(self.home.dir / "got" / f"{number}.bin")], (0, b"")
+
+    def _follow(self, number: int) -> tuple[list[str], tuple[int, bytes]]:
+        job, _, printed = self._start_job(number)
+        return ["job", "logs", "-f", job], (0, printed)
+
+    def _wait(self, number: int) -> tuple[list[str], tuple[int, bytes]]:
+        job, status, _ = self._start_job(number)
+        return ["job", "wait", job], (status, b"")
+
+    def _start_job(self, number: int) -> tuple[str, int, bytes]:
+        status, lines = self.choice.choice((0, 0, 3)), self.choice.choice((1, 2_000_000))
+        script = f"echo {number} >>../marks; seq {lines}; sleep 0.2; exit {status}"
+        started = self.home.run_mtr(["-d", "sh", "-c", script], self.project)
+        assert started.returncode == 0, started.stderr
+        return started.stdout.decode().strip(), status, b"".join(b"%d\n" % n for n in range(1, lines + 1))
 
     def _remove_results(self) -> None:
         shutil.rmtree(self.home.dir / "got", ignore_errors=True)
