@@ -36,7 +36,7 @@ BUILTIN = {
 }  # fmt: skip
 """What may be loaded of Python, besides what the interpreter has loaded by itself."""
 
-DETACHED = {"job_start", "jobs", "jobs.noted", "jobs.origin", "jobs.start"}
+DETACHED = {"process.aside", "job_start", "jobs", "jobs.noted", "jobs.origin", "jobs.start"}
 """Besides those, to start a job."""
 
 KNOWN = {"names", "aliases"}

@@ -20,6 +20,17 @@ printf 'directory %s\n' "$PWD"
 [ ! -f manifest ] || printf 'manifest %s\n' "$(sed 's/^[^|]*|//' manifest | sort -u | grep -c .)"
 mtr_kib=$(du -sk . 2>/dev/null)
 printf 'kib %s\n' "${mtr_kib%%[!0-9]*}"
+# The client of a job that has just been started may be telling still.
+mtr_i=0
+while [ ! -f origin ] && [ "$mtr_i" -lt 100 ] && [ -n "$(find about -mmin -1 2>/dev/null)" ]; do
+  mtr_i=$((mtr_i + 1))
+  sleep 0.05 2>/dev/null || sleep 1
+done
 echo origin
-[ ! -f origin ] || head -c "$2" origin
+for mtr_f in origin origin.new; do
+  if [ -f "$mtr_f" ]; then
+    head -c "$2" "$mtr_f"
+    break
+  fi
+done
 exit 0

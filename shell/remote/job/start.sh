@@ -27,7 +27,7 @@
 #                    "PID START BOOT SINCE", where SINCE is when it began, and in a second line when the command did.
 #                    STATUS as a shell reports it, SECONDS since the epoch, WHY is exit, stopped, timeout or failed
 #   out, err         what the job prints, as it is
-#   origin           stdin
+#   origin           stdin; origin.new while it comes
 #   manifest         the record of CLIENT: what of the project was synced, and what each file was
 #   tree             the copy: see copy.sh
 #   gpus             what was pinned (queue.sh)
@@ -138,4 +138,4 @@ mtr_said=$({
 } 3>&1 </dev/null >/dev/null 2>&1)
 # The client needs to hear no more, and may go.
 printf '%s\n' "$mtr_id"
-cat >"$mtr_job/origin"
+cat >"$mtr_job/origin.new" && mv -- "$mtr_job/origin.new" "$mtr_job/origin"
