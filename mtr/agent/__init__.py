@@ -1,0 +1,1 @@
+"""What an agent may ask of mtr: commands that start at once and are read in pieces, files, servers."""

@@ -1,0 +1,76 @@
+"""What an agent orders, and what it is told of a command. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mtr.errors import MtrError
+from mtr.streams.piece import Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOCAL = "local"
+"""What an agent calls the machine that mtr runs on."""
+
+TIMED_OUT = -1
+"""The exit code of a command whose time was over."""
+
+
+class TokenUnknown(MtrError):
+    """No command has that token."""
+
+    code = "token-unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command to start.
+
+    ``command`` is a text for a shell, or an argv. ``timeout_s`` is after how long it is ended with all that it has
+    started. ``directory`` counts from the project's there; None is that itself. ``sync`` brings the project's files first.
+    ``max_buffer_bytes`` bounds what is kept of each output on this machine; on a server all is kept, in files.
+    """
+
+    command: str | Sequence[str]
+    timeout_s: float
+    directory: str | None = None
+    use_pty: bool = False
+    max_buffer_bytes: int = 10 << 20
+    sync: bool = True
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a command stands, and what it has printed behind the offsets that were asked for.
+
+    ``status`` is pending, running or completed. ``exit_code`` is 128+n for death by signal n, ``TIMED_OUT`` when its
+    time was over, None while there is none and where nobody knows it; ``error`` then says why, and also why it could not
+    be started.
+    """
+
+    token: str
+    server: str
+    status: str
+    exit_code: int | None = None
+    timeout_occurred: bool = False
+    execution_time_s: float | None = None
+    stdout: Piece = field(default_factory=lambda: Piece(0, b"", 0, 0))
+    stderr: Piece = field(default_factory=lambda: Piece(0, b"", 0, 0))
+    error: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One command of a list."""
+
+    token: str
+    server: str
+    status: str
+    command: str
+    exit_code: int | None = None
+    started_s: float | None = None
+    execution_time_s: float | None = None

@@ -1,0 +1,213 @@
+"""Commands on one server, as durable jobs: a token is the job's id, and outlives this process.
+
+A start takes round trips, and more while files are brought; whoever orders it waits for none of them. What it fails at
+is told at the next look.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from mtr.agent.model import TIMED_OUT, Listed, Look, Order, TokenUnknown
+from mtr.errors import EXIT_FAILURE, MtrError
+from mtr.jobs.ask import load_jobs, stop_job
+from mtr.jobs.choose import choose_job
+from mtr.jobs.look import look_at
+from mtr.jobs.model import JobNotFound
+from mtr.jobs.start import new_job_id
+from mtr.streams.piece import Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mtr.jobs.look import Output
+    from mtr.jobs.model import Job
+    from mtr.remote import Remote
+
+MAX_WAITING = 6
+"""Sessions that wait on the server at once, of those that sshd allows on a connection (MaxSessions, 10 as it comes)."""
+
+KEPT_FAILURES = 1000
+
+
+class _Start:
+    """A start that is under way, or has failed."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.is_over = threading.Event()
+        self.is_cancelled = False
+        self.error: MtrError | None = None
+        self.began_s = time.time()
+
+
+class RemoteCommands:
+    """The commands of the server ``name``; ``open_remote`` connects to it when it is first needed."""
+
+    def __init__(self, name: str, open_remote: Callable[[], Remote]) -> None:
+        self.name = name
+        self._open_remote = open_remote
+        self._remote: Remote | None = None
+        self._lock = threading.Lock()
+        self._syncing = threading.Lock()
+        self._waiting = threading.Semaphore(MAX_WAITING)
+        self._starts: dict[str, _Start] = {}
+
+    @property
+    def remote(self) -> Remote:
+        """The project on the server, over an open connection.
+
+        Raises:
+            MtrError: it cannot be reached; nobody is asked for a password.
+        """
+        with self._lock:
+            if self._remote is None:
+                self._remote = self._open_remote()
+            return self._remote
+
+    def start(self, order: Order) -> str:
+        """Begin to start what is ordered; return its token at once."""
+        token, start = new_job_id(), _Start(order)
+        with self._lock:
+            self._starts[token] = start
+            failed = [known for known, other in self._starts.items() if other.error is not None]
+            for known in failed[: max(0, len(failed) - KEPT_FAILURES)]:
+                del self._starts[known]
+        threading.Thread(target=self._start, args=(token, start), name=f"start {token}", daemon=True).start()
+        return token
+
+    def _start(self, token: str, start: _Start) -> None:
+        order = start.order
+        try:
+            if order.sync:
+                self.sync()
+            if not start.is_cancelled:
+                self._start_job(token, order)
+        except MtrError as error:
+            start.error = error
+        except Exception as error:  # noqa: BLE001  a thread's error would be nobody's
+            start.error = MtrError(f"{self.name}: {error!r}", hint="that is a bug of mtr")
+        if start.is_cancelled and start.error is None:
+            start.error = MtrError("it was terminated before it had started")
+            self._stop_quietly(token)
+        if start.error is None:
+            with self._lock:
+                del self._starts[token]
+        start.is_over.set()
+
+    def _start_job(self, token: str, order: Order) -> None:
+        self.remote.jobs.start(
+            order.command,
+            name=order.name,
+            timeout_s=order.timeout_s,
+            pty=order.use_pty,
+            directory=order.directory,
+            job_id=token,
+        )
+
+    def _stop_quietly(self, token: str) -> None:
+        try:
+            self._stop(token)
+        except MtrError:
+            pass  # It had not been started yet.
+
+    def sync(self, *, full: bool = False) -> object:
+        """Bring the project's files; one at a time."""
+        with self._syncing:
+            return self.remote.sync(full=full)
+
+    def look(self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float) -> Look:
+        """Tell how the command stands, and what it has printed behind ``offsets``, waiting for news up to ``wait_s``.
+
+        Raises:
+            TokenUnknown: there is no such job on the server.
+            MtrError: the server cannot be asked just now.
+        """
+        end_s = time.monotonic() + wait_s
+        if start := self._starts.get(token):
+            start.is_over.wait(wait_s)
+            if not start.is_over.is_set():
+                return Look(token, self.name, "pending", execution_time_s=time.time() - start.began_s)
+            if start.error is not None:
+                error = start.error
+                words = f"{error.message}\n{error.detail}".rstrip()
+                return Look(token, self.name, "completed", EXIT_FAILURE, error=words, hint=error.hint)
+        try:
+            return self._look(token, offsets, limit_bytes, end_s)
+        except JobNotFound as error:
+            raise TokenUnknown(
+                f"no command on {self.name} has the token {token}", hint="list_commands() tells which there are"
+            ) from error
+
+    def _look(self, token: str, offsets: tuple[int, int], limit_bytes: int, end_s: float) -> Look:
+        connection, pause_s = self.remote.connection, 0.5
+        while True:
+            left_s = max(0, round(end_s - time.monotonic()))
+            has_place = bool(left_s) and self._waiting.acquire(blocking=False)
+            try:
+                found = look_at(connection, token, offsets, limit_bytes=limit_bytes, wait_s=left_s if has_place else 0)
+            finally:
+                if has_place:
+                    self._waiting.release()
+            has_news = bool(found.out.data or found.err.data) or not found.job.is_alive
+            if has_news or has_place or not left_s:
+                out, err = (_build_piece(*pair) for pair in zip(offsets, (found.out, found.err), strict=True))
+                return build_look(self.name, found.job, out, err)
+            # All places are taken: asked now and then instead.
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(3.0, pause_s * 1.5)
+
+    def terminate(self, token: str) -> None:
+        """End the command with all that it has started, and see that it is gone.
+
+        Raises:
+            TokenUnknown: there is no such job on the server.
+            JobError: some of it would not end.
+        """
+        if (start := self._starts.get(token)) and start.error is None:
+            start.is_cancelled = True
+            start.is_over.wait()
+            return
+        self._stop(token)
+
+    def _stop(self, token: str) -> None:
+        connection = self.remote.connection
+        try:
+            stop_job(connection, choose_job(token, load_jobs(connection, [token])))
+        except JobNotFound as error:
+            raise TokenUnknown(f"no command on {self.name} has the token {token}") from error
+
+    def list(self) -> list[Listed]:
+        """Return the jobs of the server and what is being started, the oldest first."""
+        found = [_build_listed(self.name, job) for job in load_jobs(self.remote.connection)]
+        known = {listed.token for listed in found}
+        for token, start in [*self._starts.items()]:
+            if token not in known:
+                status = "pending" if start.error is None else "completed"
+                code = None if start.error is None else EXIT_FAILURE
+                found.append(Listed(token, self.name, status, str(start.order.command), code, start.began_s))
+        return found
+
+
+def _build_piece(offset: int, output: Output) -> Piece:
+    return Piece(offset, output.data, output.size_bytes, 0)
+
+
+def build_look(server: str, job: Job, out: Piece, err: Piece) -> Look:
+    """Return what an agent is told of ``job``."""
+    status, code = _judge(job)
+    error = f"{job.state}: {job.reason}" if job.state == "lost" else job.reason
+    return Look(job.id, server, status, code, job.state == "timeout", job.runs_s, out, err, error)
+
+
+def _build_listed(server: str, job: Job) -> Listed:
+    status, code = _judge(job)
+    return Listed(job.id, server, status, job.command, code, job.started_s, job.runs_s)
+
+
+def _judge(job: Job) -> tuple[str, int | None]:
+    if job.is_alive:
+        return ("pending" if job.state == "queued" else "running"), None
+    return "completed", TIMED_OUT if job.state == "timeout" else job.status

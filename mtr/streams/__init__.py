@@ -1,0 +1,1 @@
+"""Streams of bytes that one side writes and another reads in pieces."""
