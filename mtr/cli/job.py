@@ -230,7 +230,7 @@ def wait(invocation: Invocation, words: tuple[str, ...], *, pulls: bool, notify:
     That is 125 for a job that was lost, and where --pull could not bring something although all ended well.
     """
     from mtr.job_pull import plan_job_pull
-    from mtr.job_search import wait_for_jobs
+    from mtr.jobs.wait import wait_for_jobs
     from mtr.notify import ensure_possible
 
     if notify is not None:

@@ -46,6 +46,7 @@ class Follower:
         self._tail = tail
         self._job_id = job_id
         self._stream = stream
+        self._patience = Patience(line.says, resumes="")
         self.offset = offset
 
     def read(self, *, follow: bool) -> Iterator[bytes]:
@@ -54,7 +55,8 @@ class Follower:
         Raises:
             JobNotFound: there is no such job there, or no more.
             JobError: the offset lies beyond the end.
-            ConnectError: the server could not be reached any more for an hour.
+            ConnectError: the server does not let us in any more.
+            ConnectionLost: it could not be reached any more for an hour.
         """
 
         def take(reading: _Reading) -> Generator[bytes, None, None]:
@@ -80,7 +82,7 @@ class Follower:
 
     def _go_on(self, take: Take[T], *, follow: bool) -> Generator[T, None, None]:
         """Let ``take`` have one reading after the other, each where the last one broke."""
-        patience = Patience(self._line, resumes="")
+        patience = self._patience
         while True:
             before = self.offset
             try:
@@ -107,6 +109,7 @@ class Follower:
                 reading.read_begin()
                 if reading.begin >= 0:
                     self.offset, self._tail = reading.begin, None
+                    self._patience.note_session()
                 yield from take(reading)
                 ended = reading.end()
             if ended.arrived:

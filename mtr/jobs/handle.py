@@ -10,18 +10,17 @@ print(job.wait().status)
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from mtr.command_line import ensure_job_name
-from mtr.errors import EXIT_FAILURE, AuthenticationFailed, ConfigError, ConnectError, ConnectionLost, UsageError
+from mtr.errors import EXIT_FAILURE, ConfigError, UsageError
 from mtr.jobs.ask import load_jobs, remove_jobs, stop_job
 from mtr.jobs.choose import choose_job
 from mtr.jobs.follow import Follower
 from mtr.jobs.model import Job, JobError
 from mtr.jobs.noted import drop_note, note_job
-from mtr.jobs.patience import RETRY_S
 from mtr.jobs.start import new_job_id, turn_into_start
+from mtr.jobs.wait import wait_for_jobs
 from mtr.ssh.diagnosis import build_refusal
 
 if TYPE_CHECKING:
@@ -81,23 +80,13 @@ class JobHandle:
         Raises:
             JobError: it has not ended within ``timeout_s``; it goes on.
             JobNotFound: it has been removed.
-            ConnectError: its server could not be reached, or does not let us in any more.
+            ConnectError: its server does not let us in any more.
+            ConnectionLost: its server could not be reached any more.
         """
-        end_s, pause_s = None if timeout_s is None else time.monotonic() + timeout_s, 0.1
-        heard_s = time.monotonic()
-        while True:
-            try:
-                if not self.refresh().is_alive:
-                    return self.job
-                heard_s = time.monotonic()
-            except (ConnectError, ConnectionLost) as error:
-                # A login that was refused is not tried again: that locks accounts.
-                if isinstance(error, AuthenticationFailed) or time.monotonic() - heard_s > RETRY_S:
-                    raise
-            if end_s is not None and time.monotonic() > end_s:
-                raise JobError(f"job {self.id} has not ended within {timeout_s:g} s", hint=f"mtr job wait {self.id}")
-            time.sleep(pause_s)
-            pause_s = min(2.0, pause_s * 1.5)
+        if not self.job.is_alive:
+            return self.refresh()
+        (self.job,) = wait_for_jobs([(self._connection, self.job)], timeout_s=timeout_s)
+        return self.job
 
     def stop(self, *, grace_s: int = 10) -> Job:
         """End the job with everything that it has started: TERM, ``grace_s`` seconds, KILL; return how it ended.
