@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mtr.errors import ConfigError, MtrError
+from mtr.errors import MtrError
 from mtr.jobs.noted import drop_note
-from mtr.jobs.start import begin_job
+from mtr.jobs.start import begin_job, name_server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from mtr.command_line import Invocation
     from mtr.route import Route
+    from mtr.ssh.line import Line
     from mtr.voice import Voice
 
 
@@ -35,26 +36,25 @@ def run_detached(
     if invocation.alias:
         voice.detail(f"alias {invocation.alias}")
     voice.note(server=line.server_name, remote_dir=route.remote_dir)
-    if line.facts.system:
-        hint = "mtr CMD, and stay; or a scheduled task there"
-        raise ConfigError(f"{line.server_name} runs Windows, and jobs need a POSIX shell there", hint=hint)
     command = build_command(route, invocation.words, invocation.env)
     job_id = begin_job(command, invocation, line, environ, route.project)
     try:
         status = execute(route, line, command, environ, voice, sync=invocation.sync, tty=False)
+        _ensure_started(status, line)
     except MtrError:
         drop_note(job_id, environ)
         raise
-    if status != 0:
-        from mtr.jobs.model import JobError
-
-        drop_note(job_id, environ)
-        raise JobError(f"no job was started on {line.label}", hint="see what the server says above; mtr doctor")
     voice.note(job=job_id)
     voice.show_done(f"on {line.server_name}; follow: mtr job logs -f {job_id}; stop: mtr job stop {job_id}")
     if notify := invocation.notify or route.notify:
         from mtr.notify import start_watcher
 
-        server = invocation.server or environ.get("MTR_SERVER") or line.server_name
-        start_watcher(job_id, server, notify, invocation.directory, environ)
+        start_watcher(job_id, name_server(invocation, line, environ), notify, invocation.directory, environ)
     return 0
+
+
+def _ensure_started(status: int, line: Line) -> None:
+    if status != 0:
+        from mtr.jobs.model import JobError
+
+        raise JobError(f"no job was started on {line.label}", hint="see what the server says above; mtr doctor")

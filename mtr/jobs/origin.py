@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 TERM = 15
 
 
-class Origin(Feed):
+class OriginFeed(Feed):
     """Tells of the code in ``root``, anew each time that it is opened; of what is not synced only names.
 
-    Without a ``root``, nothing: what runs there is not what is here.
+    Without a ``root``, nothing: what runs there is not what is here. Nor where there is no /bin/sh to tell it.
     """
 
     def __init__(self, root: str | None, environ: Mapping[str, str]) -> None:
@@ -34,7 +34,7 @@ class Origin(Feed):
     def open(self) -> int:
         """Begin to tell; return the descriptor to read from, which whoever takes it closes."""
         self.close()
-        if self._root is None:
+        if self._root is None or os.name != "posix":
             return open_input(b"")
         (out, out_end), source = os.pipe(), self._open_paths()
         null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

@@ -35,6 +35,14 @@ class Feed:
         """Return a descriptor to read from, which whoever takes it closes."""
         raise NotImplementedError
 
+    def read(self) -> bytes:
+        """Return all that comes from it, for a command that is not run on descriptors."""
+        try:
+            with open(self.open(), "rb") as source:
+                return source.read()
+        finally:
+            self.close()
+
     def close(self) -> None:
         """See that nothing of it goes on."""
 
