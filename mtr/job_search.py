@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mtr.errors import ServerNotFound
 from mtr.fleet import Answers, ask_all, list_servers
 from mtr.jobs.ask import load_jobs, remove_jobs
 from mtr.jobs.choose import choose_job
 from mtr.jobs.details import load_details
+from mtr.jobs.model import JobNotFound
 from mtr.jobs.noted import drop_note, find_noted
 from mtr.jobs.prune import choose_prunable, load_sizes
 
@@ -52,7 +54,16 @@ def find_jobs(
     """
     noted = {find_noted(word, environ) if len(word) == _FULL_ID and word.isalnum() else "" for word in words}
     if server is None and len(noted) == 1 and (only := noted.pop()):
-        server = only
+        try:
+            return _find_on(words, directory, only, environ, voice)
+        except (JobNotFound, ServerNotFound):
+            pass  # That name means another machine by now, or none: a note is a short cut, and no more.
+    return _find_on(words, directory, server, environ, voice)
+
+
+def _find_on(
+    words: Sequence[str], directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
+) -> list[tuple[BaseConnection, Job]]:
     answers = _ask(directory, server, environ, voice)
     if answers.failed and not answers.found:
         raise next(iter(answers.failed.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mtr.jobs.model import Job, JobError, parse_listing
+from mtr.jobs.noted import drop_gone
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 
@@ -30,11 +31,20 @@ def _ask(line: Line, name: str, words: Sequence[str], *, timeout_s: float = 60.0
 
 
 def load_jobs(line: Line, ids: Sequence[str] = ()) -> list[Job]:
-    """Return the jobs of ``line``'s server, all of them or those with ``ids``, the oldest first; one round trip."""
+    """Return the jobs of ``line``'s server, all of them or those with ``ids``, the oldest first; one round trip.
+
+    All of them are an occasion to forget what was noted here of others.
+
+    Raises:
+        JobError: the server has not told of them.
+    """
     if line.facts.system:
         return []  # Windows: no job can have been started there
     found = _ask(line, "list", ids)
-    return parse_listing(found.stdout.decode(errors="replace"), line.server_name)
+    jobs = parse_listing(found.stdout.decode(errors="replace"), line.server_name)
+    if not ids and found.status == 0:
+        drop_gone(line.server_name, {job.id for job in jobs}, line.environ)
+    return jobs
 
 
 def stop_job(line: Line, job: Job, *, grace_s: int = GRACE_S) -> bool:
