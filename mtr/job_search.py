@@ -17,7 +17,6 @@ from mtr.jobs.prune import choose_prunable, load_sizes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mtr.errors import MtrError
     from mtr.jobs.model import Job
     from mtr.ssh.base import BaseConnection
     from mtr.voice import Voice
@@ -27,10 +26,10 @@ _FULL_ID = 8
 
 def load_all_jobs(
     directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
-) -> tuple[list[Job], dict[str, MtrError], int]:
-    """Return the jobs of all servers (or of ``server``), the oldest first, why some could not be asked, of how many."""
+) -> tuple[list[Job], Answers[list[Job]]]:
+    """Return the jobs of all servers (or of ``server``), the oldest first, and what each server has answered."""
     answers = _ask(directory, server, environ, voice)
-    return _sort(answers), answers.failed, len(answers.found) + len(answers.failed)
+    return _sort(answers), answers
 
 
 def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice) -> Answers[list[Job]]:

@@ -6,6 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+from mtr.errors import EXIT_FAILURE
 from mtr.jobs.ask import load_jobs
 from mtr.jobs.model import JobError, JobNotFound
 from mtr.jobs.patience import TRANSIENT, Patience
@@ -46,6 +47,11 @@ def wait_for_jobs(jobs: Sequence[tuple[Line, Job]], *, timeout_s: float | None =
             raise JobError(message, hint=f"mtr job wait {' '.join(left)}")
         time.sleep(max(0.0, min(pause_s, end_s - time.monotonic())))
         pause_s = min(LONGEST_PAUSE_S, pause_s * 1.5)
+
+
+def choose_status(ended: Sequence[Job]) -> int:
+    """Return the first status that is not 0, and 125 for a job that has none: it was lost."""
+    return next((EXIT_FAILURE if job.status is None else job.status for job in ended if job.status != 0), 0)
 
 
 def _look_again(line: Line, ids: Sequence[str], patience: Patience, end_s: float) -> dict[tuple[str, str], Job]:
