@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtr.jobs.model import Job, JobError, parse_listing
+from mtr.jobs.model import Job, JobError, JobNotFound, parse_listing
 from mtr.jobs.noted import drop_gone
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 
     from mtr.process.captured import Captured
     from mtr.ssh.line import Line
+    from mtr.ssh.wire import Wire
 
 GRACE_S = 10
 """What a job has between TERM and KILL."""
+
+
+NO_JOB = 3
+"""What a script that is about one job leaves with where there is none."""
+
+MAX_NOISE_BYTES = 1 << 20
+"""What rc files may print before the first line of ours."""
 
 
 def build_job_command(name: str, words: Sequence[str]) -> str:
@@ -45,6 +53,26 @@ def load_jobs(line: Line, ids: Sequence[str] = ()) -> list[Job]:
     if not ids and found.status == 0:
         drop_gone(line.server_name, {job.id for job in jobs}, line.environ)
     return jobs
+
+
+def ensure_there(line: Wire, job_id: str, status: int) -> None:
+    """See that a script about a job has found it.
+
+    Raises:
+        JobNotFound: it left with :data:`NO_JOB`.
+    """
+    if status == NO_JOB:
+        raise JobNotFound(f"there is no job {job_id} on {line.label}", hint="mtr job list")
+
+
+def ensure_quiet(line: Wire, head: bytes) -> None:
+    """See that ``head``, in which our first line is looked for still, is no more than rc files print.
+
+    Raises:
+        JobError: it is.
+    """
+    if len(head) > MAX_NOISE_BYTES:
+        raise JobError(f"the shell on {line.label} prints without end", hint=f"mtr doctor -s {line.server_name}")
 
 
 def stop_job(line: Line, job: Job, *, grace_s: int = GRACE_S) -> bool:

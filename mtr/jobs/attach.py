@@ -18,10 +18,10 @@ import time
 from typing import TYPE_CHECKING
 
 from mtr.errors import ConnectionLost, UsageError
-from mtr.jobs.ask import build_job_command, load_jobs
+from mtr.jobs.ask import NO_JOB, build_job_command, ensure_quiet, ensure_there, load_jobs
 from mtr.jobs.follow import PIECE_BYTES
 from mtr.jobs.keys import PREFIX_NAME, Keys
-from mtr.jobs.model import JobError, JobNotFound
+from mtr.jobs.model import JobError
 from mtr.jobs.patience import TRANSIENT, Patience
 from mtr.jobs.screen import Screen, render_history
 from mtr.ssh.fallback.terminal import raw_terminal, read_size
@@ -40,8 +40,7 @@ MAX_UNSENT_BYTES = 1 << 22
 
 TICK_S = 0.5
 _FROM = re.compile(rb"(?:\A|\n)mtr-from ([0-9]{1,18}) ([0-9]{1,18}) ([0-9hl,]*)\n")
-_MAX_NOISE_BYTES = 1 << 20
-_NO_JOB, _BEYOND, _NO_TERMINAL, _WAITS = 3, 4, 5, 6
+_BEYOND, _NO_TERMINAL, _WAITS = 4, 5, 6
 
 
 def ensure_terminal(word: str) -> None:
@@ -125,8 +124,7 @@ class Attachment:
         self._look_at_job()
 
     def _ensure_well(self, status: int) -> None:
-        if status == _NO_JOB:
-            raise JobNotFound(f"there is no job {self.job.id} on {self._line.label}", hint="mtr job list")
+        ensure_there(self._line, self.job.id, status)
         if status == _NO_TERMINAL:
             raise JobError(
                 f"the terminal of job {self.job.id} has been removed there", hint=f"mtr job stop {self.job.id}"
@@ -138,7 +136,7 @@ class Attachment:
 
     def _look_at_job(self) -> None:
         found = load_jobs(self._line, [self.job.id])
-        self._ensure_well(0 if found else _NO_JOB)
+        ensure_there(self._line, self.job.id, 0 if found else NO_JOB)
         self.job, self._has_ended = found[0], not found[0].is_alive
         if not self._has_ended:
             raise ConnectionLost(f"the session on {self._line.label} ended")
@@ -179,8 +177,7 @@ class Attachment:
         """
         head = b""
         while not (found := _FROM.search(head)):
-            if len(head) > _MAX_NOISE_BYTES:
-                raise JobError(f"the shell on {self._line.label} prints without end", hint="mtr doctor")
+            ensure_quiet(self._line, head)
             piece = _read_piece(out, look)
             if not piece:
                 return None

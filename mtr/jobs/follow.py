@@ -13,8 +13,8 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from mtr.errors import ConnectionLost
-from mtr.jobs.ask import build_job_command
-from mtr.jobs.model import JobError, JobNotFound
+from mtr.jobs.ask import build_job_command, ensure_quiet, ensure_there
+from mtr.jobs.model import JobError
 from mtr.jobs.patience import TRANSIENT, Patience
 from mtr.process.passing import Passage, widen
 from mtr.process.piped import is_ready, open_input
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1 << 18
 _FROM = re.compile(rb"(?:\A|\n)mtr-from ([0-9]+)\n")
-_MAX_NOISE_BYTES = 1 << 20
-"""What rc files may print before the first line of ours."""
-
-_NO_JOB, _BEYOND = 3, 4
+_BEYOND = 4
 
 
 class Follower:
@@ -121,8 +118,7 @@ class Follower:
             self._line.recover_from(ended, failures)
 
     def _ensure_well(self, status: int) -> None:
-        if status == _NO_JOB:
-            raise JobNotFound(f"there is no job {self._job_id} on {self._line.label}", hint="mtr job list")
+        ensure_there(self._line, self._job_id, status)
         if status == _BEYOND:
             message = f"job {self._job_id} has printed less than {self.offset:,} bytes to {self._stream}"
             raise JobError(message, hint=f"mtr job logs {self._job_id}")
@@ -168,8 +164,7 @@ class _Reading:
             if found := _FROM.search(head):
                 self.begin, self._first = int(found[1]), memoryview(head)[found.end() :]
                 return
-            if len(head) > _MAX_NOISE_BYTES:
-                raise JobError(f"the shell on {self._line.label} prints without end", hint="mtr doctor")
+            ensure_quiet(self._line, head)
 
     def read_piece(self) -> bytes:
         """Return what comes next, b"" at the end."""

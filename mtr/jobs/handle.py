@@ -96,7 +96,7 @@ class JobHandle:
         return self.refresh()
 
     def remove(self) -> None:
-        """Remove what the job has printed; one that has not ended is refused.
+        """Remove what the job has printed and its copy of the tree; one that has not ended is refused.
 
         Raises:
             JobError: it has not ended.
@@ -172,8 +172,10 @@ class Jobs:
             origin = command.feed.read()
         found = self._connection.run(command, stdin=origin)
         if found.status != 0:
-            words = found.stderr.decode(errors="replace")
-            raise JobError(f"no job could be started on {self._connection.label}", detail=words, hint="mtr doctor")
+            line, words = self._connection, found.stderr.decode(errors="replace")
+            raise JobError(
+                f"no job could be started on {line.label}", detail=words, hint=f"mtr doctor -s {line.server_name}"
+            )
 
     def list(self) -> list[JobHandle]:
         """Return all jobs of this server, the oldest first."""
