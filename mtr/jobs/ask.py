@@ -97,12 +97,19 @@ def remove_jobs(line: Line, jobs: Sequence[Job]) -> None:
     """Remove ``jobs`` with all that they have printed.
 
     Raises:
-        JobError: one of them has not ended; the others are gone.
+        JobError: one of them has not ended, or cannot be removed; the others are gone.
     """
-    found = _ask(line, "remove", [job.id for job in jobs])
-    alive = [words[6:] for words in found.stdout.decode(errors="replace").splitlines() if words.startswith("alive ")]
+    ids = [job.id for job in jobs]
+    found = _ask(line, "remove", ids)
+    told = dict(
+        words.split(" ", 1)[::-1] for words in found.stdout.decode(errors="replace").splitlines() if " " in words
+    )
+    alive = [job_id for job_id in ids if told.get(job_id) == "alive"]
     if alive:
         hint = f"mtr job stop {' '.join(alive)}"
         raise JobError(f"{', '.join(alive)} on {line.label} has not ended, and stays", hint=hint)
+    if left := [job_id for job_id in ids if told.get(job_id) != "gone"]:
+        words = found.stderr.decode(errors="replace")
+        raise JobError(f"{', '.join(left)} could not be removed on {line.label}", detail=words)
     if found.status != 0:
         raise JobError(f"jobs could not be removed on {line.label}", detail=found.stderr.decode(errors="replace"))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
+from tests.lab.disk import small_disk
 from tests.lab.jobs import Jobs
 from tests.lab.processes import children_of, end_tree, is_alive, wait_until
 from tests.lab.sshd import SHELLS, free_port
@@ -481,6 +482,17 @@ def test_rm_takes_only_what_has_ended(jobs: Jobs) -> None:
     assert set(jobs.list()) == {alive}
     assert [path.name for path in jobs.list_directories() if path.name in {ended, f".gone.{ended}"}] == []
     assert jobs.mtr("job", "logs", ended).returncode == 125
+
+
+def test_rm_tells_what_could_not_be_removed(jobs: Jobs) -> None:
+    """The server's words, and 1; a disk is mounted where the job was kept."""
+    jobs.folder.mkdir(parents=True, exist_ok=True)
+    with small_disk(jobs.at("abcdef03"), "100k"):
+        done = jobs.mtr("job", "rm", "abcdef03")
+        assert done.returncode == 1
+        assert b"abcdef03 could not be removed on lab" in done.stderr
+        assert b"busy" in done.stderr
+    jobs.at("abcdef03").rmdir()
 
 
 def test_jobs_started_together_are_all_there(jobs: Jobs) -> None:
