@@ -93,6 +93,9 @@ OPTIONS = (
 MAX_NAME = 64
 """Characters in the name of a job."""
 
+MAX_TIMEOUT_S = 1e9
+MAX_GPUS = 999
+
 LOG_LEVELS = ("error", "warning", "info", "debug")
 
 BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
@@ -298,12 +301,12 @@ def _parse_seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds < 1e9:
+    if not 0 < seconds < MAX_TIMEOUT_S:
         raise UsageError(f"--timeout takes seconds, more than 0, not {text}", hint="mtr --timeout 600 CMD")
     return seconds
 
 
 def _parse_count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) < 1000:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) <= MAX_GPUS:
         raise UsageError(f"--gpus takes a number, 1 or more, not {text}", hint="mtr -d --gpus 2 CMD")
     return int(text)

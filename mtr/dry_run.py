@@ -37,7 +37,7 @@ def dry_run(invocation: Invocation, environ: Mapping[str, str], *, tty: bool) ->
         from mtr.jobs.start import prepare_job
 
         words = f"{words}, as a job that goes on without mtr"
-        prepare_job(command, invocation, environ, route.project if invocation.sync else None)
+        prepare_job(command, invocation, environ, route.project)
     lines = [f"# alias {invocation.alias}"] if invocation.alias else []
     lines += _describe_claim(target.server, environ)
     lines += [shlex.join(argv) for argv in connection.build_opening_argvs()]

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from mtr.errors import MtrError
+from mtr.errors import EXIT_FAILURE, MtrError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +27,11 @@ class Answers(Generic[T]):
     failed: dict[str, MtrError] = field(default_factory=dict)
     connections: dict[str, BaseConnection] = field(default_factory=dict)
     order: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> int:
+        """What a verb ends with: 0 where all have answered, 1 where some have not, 125 where none has."""
+        return 0 if not self.failed else 1 if self.found else EXIT_FAILURE
 
 
 def list_servers(directory: str | None, chosen: str | None, environ: Mapping[str, str]) -> list[Server]:

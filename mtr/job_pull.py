@@ -6,7 +6,6 @@ that is this machine's ``download_dir``, trusted or refused as for every downloa
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mtr.jobs.details import load_details
@@ -35,6 +34,7 @@ def plan_job_pull(
 
     Raises:
         JobError: it was not told what to bring.
+        JobNotFound: it has been removed.
         NotTrusted: the project's files choose the place, and the user has not allowed it.
         DownloadFailed: there is no such place.
     """
@@ -43,7 +43,18 @@ def plan_job_pull(
     destination = resolve_destination(target, remotes, local, environ, voice, directory=directory)
     for remote in remotes:
         split_place(base, remote)
-    return Pull(replace(target, remote_dir=base, subdir=""), remotes, destination, voice)
+    return Pull(target, remotes, destination, voice, base=base)
+
+
+def ensure_ended(job: Job, plan: Pull) -> None:
+    """Refuse to bring what ``job`` may still be writing.
+
+    Raises:
+        JobError: it has not ended.
+    """
+    if job.is_alive:
+        hint = f"mtr job wait --pull {job.id}; what is there now: mtr get --job {job.id} {plan.render()}"
+        raise JobError(f"job {job.id} has not ended", hint=hint)
 
 
 def find_pulls(job: Job) -> list[str]:

@@ -1,24 +1,22 @@
-"""Jobs by their ids and names, on whichever server they are; waiting for their ends, and clearing them away."""
+"""Jobs by their ids and names, on whichever server they are, and clearing them away."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mtr.errors import ServerNotFound
 from mtr.fleet import Answers, ask_all, list_servers
 from mtr.jobs.ask import load_jobs, remove_jobs
 from mtr.jobs.choose import choose_job
 from mtr.jobs.details import load_details
 from mtr.jobs.model import JobNotFound
 from mtr.jobs.noted import drop_note, find_noted
-from mtr.jobs.patience import TRANSIENT, Patience
 from mtr.jobs.prune import choose_prunable, load_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mtr.errors import MtrError
     from mtr.jobs.model import Job
     from mtr.ssh.base import BaseConnection
     from mtr.voice import Voice
@@ -28,10 +26,10 @@ _FULL_ID = 8
 
 def load_all_jobs(
     directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
-) -> tuple[list[Job], dict[str, MtrError], int]:
-    """Return the jobs of all servers (or of ``server``), the oldest first, why some could not be asked, of how many."""
+) -> tuple[list[Job], Answers[list[Job]]]:
+    """Return the jobs of all servers (or of ``server``), the oldest first, and what each server has answered."""
     answers = _ask(directory, server, environ, voice)
-    return _sort(answers), answers.failed, len(answers.found) + len(answers.failed)
+    return _sort(answers), answers
 
 
 def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice) -> Answers[list[Job]]:
@@ -55,7 +53,16 @@ def find_jobs(
     """
     noted = {find_noted(word, environ) if len(word) == _FULL_ID and word.isalnum() else "" for word in words}
     if server is None and len(noted) == 1 and (only := noted.pop()):
-        server = only
+        try:
+            return _find_on(words, directory, only, environ, voice)
+        except (JobNotFound, ServerNotFound):
+            pass  # That name means another machine by now, or none: a note is a short cut, and no more.
+    return _find_on(words, directory, server, environ, voice)
+
+
+def _find_on(
+    words: Sequence[str], directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
+) -> list[tuple[BaseConnection, Job]]:
     answers = _ask(directory, server, environ, voice)
     if answers.failed and not answers.found:
         raise next(iter(answers.failed.values()))
@@ -76,37 +83,6 @@ def find_base(
     """
     ((connection, job),) = find_jobs([word], directory, server, environ, voice)
     return connection, load_details(connection, job).base
-
-
-def wait_for_jobs(jobs: Sequence[tuple[BaseConnection, Job]], *, every_s: float = 2.0) -> list[Job]:
-    """Return ``jobs`` as they have ended, in their order; servers are asked again until all have.
-
-    Raises:
-        ConnectionLost: a server could not be reached any more for an hour.
-    """
-    found = {(job.server, job.id): job for _, job in jobs}
-    waits = {connection: Patience(connection, resumes="asking again") for connection, _ in jobs}
-    pause_s = 0.1
-    while any(job.is_alive for job in found.values()):
-        time.sleep(pause_s)
-        pause_s = min(every_s, pause_s * 1.5)
-        for connection, patience in waits.items():
-            ids = [job.id for job in found.values() if job.is_alive and job.server == connection.server_name]
-            found |= _look_again(connection, ids, patience) if ids else {}
-    return [found[job.server, job.id] for _, job in jobs]
-
-
-def _look_again(connection: BaseConnection, ids: Sequence[str], patience: Patience) -> dict[tuple[str, str], Job]:
-    """Return how the jobs with ``ids`` stand, nothing where their server cannot be asked just now."""
-    try:
-        found = load_jobs(connection, ids)
-    except TRANSIENT as error:
-        patience.bear(error, hint=f"mtr job wait {' '.join(ids)}")
-        return {}
-    patience.renew()
-    for job_id in {*ids} - {job.id for job in found}:
-        raise JobNotFound(f"job {job_id} has been removed from {connection.label}", hint="mtr job list")
-    return {(job.server, job.id): job for job in found}
 
 
 @dataclass(frozen=True, slots=True)

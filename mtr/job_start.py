@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from mtr.errors import ConfigError, MtrError
+from mtr.errors import MtrError
 from mtr.jobs.noted import drop_note
-from mtr.jobs.start import begin_job
+from mtr.jobs.start import begin_job, name_server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mtr.command_line import Invocation
+    from mtr.jobs.origin import OriginFeed
     from mtr.route import Route
+    from mtr.ssh.line import Line
     from mtr.voice import Voice
 
 
@@ -37,23 +39,15 @@ def run_detached(
     if invocation.alias:
         voice.detail(f"alias {invocation.alias}")
     voice.note(server=line.server_name, remote_dir=route.remote_dir)
-    if line.facts.system:
-        hint = "mtr CMD, and stay; or a scheduled task there"
-        raise ConfigError(f"{line.server_name} runs Windows, and jobs need a POSIX shell there", hint=hint)
     command = build_command(route, invocation.words, invocation.env)
     origin = begin_job(command, invocation, line, environ, route.project)
     job_id = origin.job_id
     try:
         status = execute(route, line, command, environ, voice, sync=invocation.sync, tty=False)
+        _ensure_started(origin, status, line)
     except MtrError:
         drop_note(job_id, environ)
         raise
-    if not origin.has_begun:
-        from mtr.jobs.model import JobError
-
-        drop_note(job_id, environ)
-        hint = "see what the server says above; mtr doctor"
-        raise JobError(f"no job was started on {line.label}", detail=f"status {status}", hint=hint)
     # Not the server's own words: an rc file may print in front of them.
     sys.stdout.write(f"{job_id}\n")
     sys.stdout.flush()
@@ -62,6 +56,13 @@ def run_detached(
     if notify := invocation.notify or route.notify:
         from mtr.notify import start_watcher
 
-        server = invocation.server or environ.get("MTR_SERVER") or line.server_name
-        start_watcher(job_id, server, notify, invocation.directory, environ)
+        start_watcher(job_id, name_server(invocation, line, environ), notify, invocation.directory, environ)
     return 0
+
+
+def _ensure_started(origin: OriginFeed, status: int, line: Line) -> None:
+    if not origin.has_begun:
+        from mtr.jobs.model import JobError
+
+        hint = "see what the server says above; mtr doctor"
+        raise JobError(f"no job was started on {line.label}", detail=f"it ended with {status}", hint=hint)

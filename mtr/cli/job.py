@@ -12,12 +12,17 @@ from mtr.cli.app import render_options
 from mtr.cli.envelope import print_data, print_failure
 from mtr.cli.options import take, take_json
 from mtr.cli.table import find_width
-from mtr.errors import MtrError, UsageError, reveal_controls
+from mtr.errors import MtrError, UsageError
 from mtr.voice import Voice, show_error, wants_colour
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from mtr.command_line import Invocation
+    from mtr.fleet import Answers
     from mtr.jobs.model import Job
+    from mtr.pull import Pull
     from mtr.ssh.base import BaseConnection
 
 
@@ -107,32 +112,31 @@ def list_jobs(invocation: Invocation, *, everything: bool, running: bool, as_jso
 
     Exits with 1 if a server could not be asked, with 125 if none could.
     """
+    from dataclasses import asdict
+
     from mtr.cli.job_table import choose_rows, render_jobs
     from mtr.job_search import load_all_jobs
 
-    jobs, failed, asked = load_all_jobs(invocation.directory, invocation.server, os.environ, Voice())
-    status = 0 if not failed else 1 if len(failed) < asked else 125
+    jobs, answers = load_all_jobs(invocation.directory, invocation.server, os.environ, Voice())
     shown = choose_rows(jobs, everything=everything or as_json, running=running)
     if as_json:
-        _print_jobs(shown, failed)
+        _print_answers("jobs", [asdict(found) for found in shown], answers)
     elif shown:
         click.echo(render_jobs(shown, width=find_width(), has_colour=wants_colour(1)), nl=False, color=True)
     sys.stdout.flush()
-    for error in failed.values():
+    for error in answers.failed.values():
         show_error(error)
-    if not as_json and not failed:
+    if not as_json and not answers.failed:
         _say_rest(len(jobs) - len(shown), running=running, is_empty=not jobs)
-    return status
+    return answers.exit_status
 
 
-def _print_jobs(jobs: list[Job], failed: dict[str, MtrError]) -> None:
-    from dataclasses import asdict
-
-    data = [asdict(found) for found in jobs]
-    if failed:
-        print_failure("jobs", next(iter(failed.values())), data)
+def _print_answers(kind: str, data: list[dict[str, object]], answers: Answers[Any]) -> None:
+    """Print ``data`` of those servers that have answered, and the first error of the others."""
+    if answers.failed:
+        print_failure(kind, next(iter(answers.failed.values())), data)
     else:
-        print_data("jobs", data)
+        print_data(kind, data)
 
 
 def _say_rest(left_out: int, *, running: bool, is_empty: bool) -> None:
@@ -189,7 +193,9 @@ def attach(invocation: Invocation, word: str, *, no_history: bool) -> int:
     others are the job's, Ctrl-C too. Several may be attached; whoever joins or sets their window last gives it its
     size. A line that breaks is taken up again by itself. When the job ends, its status is mtr's.
     """
+    from mtr.cli.job_table import render_end
     from mtr.jobs.attach import Attachment, ensure_attachable, ensure_terminal, render_keys
+    from mtr.jobs.wait import choose_status
     from mtr.process.signals import Interrupted
 
     ensure_terminal(word)
@@ -208,13 +214,7 @@ def attach(invocation: Invocation, word: str, *, no_history: bool) -> int:
         voice.say(f"job {found.id} goes on; to come back: mtr job attach {found.id}")
         return 0
     voice.say(render_end(attachment.job))
-    return 125 if attachment.job.status is None else attachment.job.status
-
-
-def render_end(ended: Job) -> str:
-    """Return what became of a job."""
-    reason = f": {ended.reason}" if ended.reason else ""
-    return f"job {ended.id} {ended.state}{'' if ended.status is None else f' with {ended.status}'}{reason}"
+    return choose_status([attachment.job])
 
 
 @job.command(short_help="Wait for the ends of jobs.")
@@ -229,8 +229,9 @@ def wait(invocation: Invocation, words: tuple[str, ...], *, pulls: bool, notify:
 
     That is 125 for a job that was lost, and where --pull could not bring something although all ended well.
     """
+    from mtr.cli.job_table import render_end
     from mtr.job_pull import plan_job_pull
-    from mtr.job_search import wait_for_jobs
+    from mtr.jobs.wait import choose_status, wait_for_jobs
     from mtr.notify import ensure_possible
 
     if notify is not None:
@@ -240,8 +241,8 @@ def wait(invocation: Invocation, words: tuple[str, ...], *, pulls: bool, notify:
     plans = [plan_job_pull(connection, found, *place) for connection, found in jobs] if pulls else []
     ended = wait_for_jobs(jobs)
     for found in ended:
-        Voice().say(f"job {found.id} {found.state}{'' if found.status is None else f' with {found.status}'}")
-    status = next((125 if found.status is None else found.status for found in ended if found.status != 0), 0)
+        Voice().say(render_end(found))
+    status = choose_status(ended)
     brought = [plan.after(0, connection) for plan, (connection, _) in zip(plans, jobs, strict=False)]
     if notify is not None:
         _notify(notify, ended)
@@ -260,6 +261,7 @@ def _notify(how: str, ended: list[Job]) -> None:
 
 
 @job.command(short_help="Bring what mtr -d --pull had asked for.")
+@take("quiet")
 @click.option("--to", metavar="LOCAL", help="Where to put it; else download_dir of the configuration.")
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
@@ -269,46 +271,65 @@ def pull(invocation: Invocation, words: tuple[str, ...], to: str | None) -> int:
     Any machine that has the server can ask for it, as often as it likes; what is the same here already is left, what
     is newer here stays. Before the end, mtr get brings what is there.
 
-    Exits with 1 if something did not come, and names it; with 125 if nothing did.
+    Exits with 1 if something did not come, and names it; with 125 if nothing did, or a job has not ended: then none of
+    them is touched.
     """
-    from mtr.job_pull import plan_job_pull
+    from mtr.job_pull import ensure_ended, plan_job_pull
+
+    voice, plans = Voice(quiet=invocation.quiet), []
+    for connection, found in _find(invocation, words):
+        plan = plan_job_pull(connection, found, invocation.directory, to, os.environ, voice)
+        ensure_ended(found, plan)
+        plans.append((connection, plan))
+    statuses = [_bring(connection, plan, voice, quiet=invocation.quiet) for connection, plan in plans]
+    return statuses[0] if len({*statuses}) == 1 else 1
+
+
+def _bring(connection: BaseConnection, plan: Pull, voice: Voice, *, quiet: bool) -> int:
+    """Bring what one job has left; what does not come is said, and hinders no other's."""
     from mtr.pull import render_done
     from mtr.sync.download import ensure_some, list_failures
 
-    voice, is_complete = Voice(), True
-    for connection, found in _find(invocation, words):
-        plan = plan_job_pull(connection, found, invocation.directory, to, os.environ, voice)
-        if found.is_alive:
-            from mtr.jobs.model import JobError
-
-            hint = f"mtr job wait --pull {found.id}; what is there now: mtr get {plan.render()}"
-            raise JobError(f"job {found.id} has not ended", hint=hint)
+    try:
         result = plan.bring(connection)
         ensure_some(connection, result)
+    except MtrError as error:
+        show_error(error)
+        return error.exit_status
+    if not quiet:
         voice.say(render_done(result, connection.server_name))
-        for text in list_failures(result):
-            voice.say(text)
-        is_complete = is_complete and result.is_complete
-    return 0 if is_complete else 1
+    for text in list_failures(result):
+        voice.say(text)
+    return 0 if result.is_complete else 1
 
 
 @job.command(short_help="End jobs with all that they have started.")
 @click.argument("words", metavar="ID...", nargs=-1, required=True)
 @click.pass_obj
 def stop(invocation: Invocation, words: tuple[str, ...]) -> int:
-    """End jobs with everything that they have started: TERM, ten seconds, KILL."""
+    """End jobs with everything that they have started: TERM, ten seconds, KILL.
+
+    One that does not end hinders no other; exits with 1 then.
+    """
     from mtr.jobs.ask import stop_job
 
-    failed = 0
-    for connection, found in _find(invocation, words):
+    def end(connection: BaseConnection, found: Job) -> None:
+        was_alive = stop_job(connection, found)
+        Voice().say(f"job {found.id} was stopped" if was_alive else f"job {found.id} had ended")
+
+    return _do_each(_find(invocation, words), end)
+
+
+def _do_each(jobs: list[tuple[BaseConnection, Job]], act: Callable[[BaseConnection, Job], None]) -> int:
+    """Do ``act`` to each of ``jobs``; what fails is shown, hinders no other, and makes the status 1."""
+    status = 0
+    for connection, found in jobs:
         try:
-            ended = stop_job(connection, found)
+            act(connection, found)
         except MtrError as error:
             show_error(error)
-            failed = 1
-            continue
-        Voice().say(f"job {found.id} was stopped" if ended else f"job {found.id} had ended")
-    return failed
+            status = 1
+    return status
 
 
 @job.command(short_help="Remove what jobs that have ended have left there.")
@@ -317,21 +338,16 @@ def stop(invocation: Invocation, words: tuple[str, ...]) -> int:
 def rm(invocation: Invocation, words: tuple[str, ...]) -> int:
     """Remove jobs that have ended, with all that they have printed and their copies of the tree.
 
-    One that has not ended stays, and the others go all the same.
+    One that has not ended stays, and the others go all the same; exits with 1 then.
     """
     from mtr.jobs.ask import remove_jobs
     from mtr.jobs.noted import drop_note
 
-    failed = 0
-    for connection, found in _find(invocation, words):
-        try:
-            remove_jobs(connection, [found])
-        except MtrError as error:
-            show_error(error)
-            failed = 1
-            continue
+    def remove(connection: BaseConnection, found: Job) -> None:
+        remove_jobs(connection, [found])
         drop_note(found.id, os.environ)
-    return failed
+
+    return _do_each(_find(invocation, words), remove)
 
 
 @job.command(short_help="Remove jobs that ended long ago.")
@@ -347,7 +363,10 @@ def prune(invocation: Invocation, *, older: str | None, keep_size: str | None, a
       mtr job prune                    what ended more than 14 days ago
       mtr job prune --keep-size 5GB    the oldest, until a server's jobs take 5 GB
       mtr job prune --older 1d --dry-run
+
+    Exits with 1 if a server could not be asked, with 125 if none could.
     """  # noqa: D301  click wants the character itself
+    from mtr.cli.job_table import render_pruned
     from mtr.job_search import prune_jobs
     from mtr.jobs.prune import parse_age, parse_size
     from mtr.voice import render_bytes, render_count
@@ -361,18 +380,15 @@ def prune(invocation: Invocation, *, older: str | None, keep_size: str | None, a
     )  # fmt: skip
     gone = [(found, pruned.sizes[found.id]) for pruned in answers.found.values() for found in pruned.jobs]
     if as_json:
-        print_data("job-prune", [{"id": job.id, "server": job.server, "bytes": size} for job, size in gone])
+        data = [{"id": found.id, "server": found.server, "bytes": size} for found, size in gone]
+        _print_answers("job-prune", data, answers)
     else:
-        for found, size in gone:
-            click.echo(
-                f"{found.id}  {reveal_controls(found.server)}  {render_bytes(size)}  {reveal_controls(found.command)}"
-            )
-        word = "would go" if dry_run else "gone"
+        click.echo(render_pruned(gone), nl=False)
         total = render_bytes(sum(size for _, size in gone))
-        Voice().say(f"{render_count(len(gone), 'job')} {word}, {total}")
+        Voice().say(f"{render_count(len(gone), 'job')} {'would go' if dry_run else 'gone'}, {total}")
     for error in answers.failed.values():
         show_error(error)
-    return 1 if answers.failed else 0
+    return answers.exit_status
 
 
 @job.command(short_help="Show all that is known of a job.")

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from mtr.cli.job_table import render_duration
+from mtr.cli.job_table import render_runtime
 from mtr.errors import reveal_controls
 from mtr.jobs.model import render_waits
 from mtr.voice import render_bytes
@@ -50,7 +50,7 @@ def render_details(details: Details) -> str:
     """Return a line for each thing that is known."""
     found, origin = details.job, details.origin
     status = "" if found.status is None else f", status {found.status}"
-    reason = f" ({found.reason})" if found.reason else ""
+    reason = f" ({found.explanation})" if found.explanation else ""
     files = "" if details.manifest_files is None else f"{details.manifest_files:,} files had been synced"
     rows = {
         "job": f"{found.id}{f' ({found.name})' if found.name else ''} on {found.server}",
@@ -61,7 +61,7 @@ def render_details(details: Details) -> str:
         "waited for": "" if found.state == "queued" else render_waits(found.about),
         "begun": render_time(found.started_s),
         "ended": render_time(found.ended_s),
-        "ran" if not found.is_alive else "for": "" if found.runs_s is None else render_duration(found.runs_s),
+        "ran" if not found.is_alive else "for": "" if found.runs_s is None else render_runtime(found.runs_s),
         "gpus": details.gpus,
         "printed": f"{found.out_bytes:,} bytes to stdout, {found.err_bytes:,} to stderr",
         "on disk": render_size(details),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mtr.cli.table import Cell, render_table
+from mtr.errors import reveal_controls
 from mtr.voice import render_bytes, render_span
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def render_jobs(jobs: Sequence[Job], *, width: int | None, has_colour: bool) -> 
 
 
 def _build_row(job: Job) -> list[Cell]:
-    runs = "-" if job.runs_s is None or job.state == "queued" else render_duration(job.runs_s)
+    runs = "-" if job.runs_s is None or job.state == "queued" else render_runtime(job.runs_s)
     size = job.out_bytes + job.err_bytes
     return [
         Cell(job.id),
@@ -44,7 +45,7 @@ def _build_row(job: Job) -> list[Cell]:
         Cell("-" if job.age_s is None else f"{render_span(job.age_s)} ago"),
         Cell(runs),
         Cell(render_bytes(size) if size else "-"),
-        Cell(f"({job.reason}) {job.command}" if _tells_more(job) else job.command),
+        Cell(f"({job.explanation}) {job.command}" if job.explanation else job.command),
     ]
 
 
@@ -54,11 +55,19 @@ def render_state(job: Job) -> str:
     return f"{state} {job.status}" if job.state == "failed" and job.status is not None else state
 
 
-def _tells_more(job: Job) -> bool:
-    return bool(job.reason) and job.state not in ("stopped", "timeout")
+def render_end(ended: Job) -> str:
+    """Return what became of a job, as a line: ``job 3f2a91bc failed with 3``."""
+    status = "" if ended.status is None else f" with {ended.status}"
+    return f"job {ended.id} {ended.state}{status}{f': {ended.explanation}' if ended.explanation else ''}"
 
 
-def render_duration(seconds: float) -> str:
+def render_pruned(gone: Sequence[tuple[Job, int]]) -> str:
+    """Return a line for each job with the bytes that it took."""
+    rows = [(job.id, job.server, render_bytes(size), job.command) for job, size in gone]
+    return "".join(f"{reveal_controls('  '.join(row))}\n" for row in rows)
+
+
+def render_runtime(seconds: float) -> str:
     """Return e.g. ``3d04h``, ``2h05m``, ``4m07s`` or ``12s``."""
     total = int(seconds)
     for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtr.jobs.model import Job, JobError, parse_listing
+from mtr.jobs.model import Job, JobError, JobNotFound, parse_listing
+from mtr.jobs.noted import drop_gone
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
 
@@ -13,9 +14,17 @@ if TYPE_CHECKING:
 
     from mtr.process.captured import Captured
     from mtr.ssh.line import Line
+    from mtr.ssh.wire import Wire
 
 GRACE_S = 10
 """What a job has between TERM and KILL."""
+
+
+NO_JOB = 3
+"""What a script that is about one job leaves with where there is none."""
+
+MAX_NOISE_BYTES = 1 << 20
+"""What rc files may print before the first line of ours."""
 
 
 def build_job_command(name: str, words: Sequence[str]) -> str:
@@ -30,11 +39,40 @@ def _ask(line: Line, name: str, words: Sequence[str], *, timeout_s: float = 60.0
 
 
 def load_jobs(line: Line, ids: Sequence[str] = ()) -> list[Job]:
-    """Return the jobs of ``line``'s server, all of them or those with ``ids``, the oldest first; one round trip."""
+    """Return the jobs of ``line``'s server, all of them or those with ``ids``, the oldest first; one round trip.
+
+    All of them are an occasion to forget what was noted here of others.
+
+    Raises:
+        JobError: the server has not told of them.
+    """
     if line.facts.system:
         return []  # Windows: no job can have been started there
     found = _ask(line, "list", ids)
-    return parse_listing(found.stdout.decode(errors="replace"), line.server_name)
+    jobs = parse_listing(found.stdout.decode(errors="replace"), line.server_name)
+    if not ids and found.status == 0:
+        drop_gone(line.server_name, {job.id for job in jobs}, line.environ)
+    return jobs
+
+
+def ensure_there(line: Wire, job_id: str, status: int) -> None:
+    """See that a script about a job has found it.
+
+    Raises:
+        JobNotFound: it left with :data:`NO_JOB`.
+    """
+    if status == NO_JOB:
+        raise JobNotFound(f"there is no job {job_id} on {line.label}", hint="mtr job list")
+
+
+def ensure_quiet(line: Wire, head: bytes) -> None:
+    """See that ``head``, in which our first line is looked for still, is no more than rc files print.
+
+    Raises:
+        JobError: it is.
+    """
+    if len(head) > MAX_NOISE_BYTES:
+        raise JobError(f"the shell on {line.label} prints without end", hint=f"mtr doctor -s {line.server_name}")
 
 
 def stop_job(line: Line, job: Job, *, grace_s: int = GRACE_S) -> bool:
@@ -59,12 +97,19 @@ def remove_jobs(line: Line, jobs: Sequence[Job]) -> None:
     """Remove ``jobs`` with all that they have printed.
 
     Raises:
-        JobError: one of them has not ended; the others are gone.
+        JobError: one of them has not ended, or cannot be removed; the others are gone.
     """
-    found = _ask(line, "remove", [job.id for job in jobs])
-    alive = [words[6:] for words in found.stdout.decode(errors="replace").splitlines() if words.startswith("alive ")]
+    ids = [job.id for job in jobs]
+    found = _ask(line, "remove", ids)
+    told = dict(
+        words.split(" ", 1)[::-1] for words in found.stdout.decode(errors="replace").splitlines() if " " in words
+    )
+    alive = [job_id for job_id in ids if told.get(job_id) == "alive"]
     if alive:
         hint = f"mtr job stop {' '.join(alive)}"
         raise JobError(f"{', '.join(alive)} on {line.label} has not ended, and stays", hint=hint)
+    if left := [job_id for job_id in ids if told.get(job_id) != "gone"]:
+        words = found.stderr.decode(errors="replace")
+        raise JobError(f"{', '.join(left)} could not be removed on {line.label}", detail=words)
     if found.status != 0:
         raise JobError(f"jobs could not be removed on {line.label}", detail=found.stderr.decode(errors="replace"))

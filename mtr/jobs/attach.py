@@ -17,12 +17,12 @@ import select
 import time
 from typing import TYPE_CHECKING
 
-from mtr.errors import ConnectError, ConnectionLost, UsageError
-from mtr.jobs.ask import build_job_command, load_jobs
+from mtr.errors import ConnectionLost, UsageError
+from mtr.jobs.ask import NO_JOB, build_job_command, ensure_quiet, ensure_there, load_jobs
 from mtr.jobs.follow import PIECE_BYTES
 from mtr.jobs.keys import PREFIX_NAME, Keys
-from mtr.jobs.model import JobError, JobNotFound
-from mtr.jobs.patience import RETRY_S
+from mtr.jobs.model import JobError
+from mtr.jobs.patience import TRANSIENT, Patience
 from mtr.jobs.screen import Screen, render_history
 from mtr.ssh.fallback.terminal import raw_terminal, read_size
 from mtr.ssh.foreground import stdio_restored
@@ -39,10 +39,8 @@ MAX_UNSENT_BYTES = 1 << 22
 """A job that reads nothing, or a line that carries nothing: more is not taken from the keyboard."""
 
 TICK_S = 0.5
-_LONGEST_PAUSE_S = 15.0
 _FROM = re.compile(rb"(?:\A|\n)mtr-from ([0-9]{1,18}) ([0-9]{1,18}) ([0-9hl,]*)\n")
-_MAX_NOISE_BYTES = 1 << 20
-_NO_JOB, _BEYOND, _NO_TERMINAL, _WAITS = 3, 4, 5, 6
+_BEYOND, _NO_TERMINAL, _WAITS = 4, 5, 6
 
 
 def ensure_terminal(word: str) -> None:
@@ -75,7 +73,9 @@ class Attachment:
     def __init__(self, line: Line, job: Job, *, history: bool = True) -> None:
         self.job = job
         self.has_left = False
+        self._has_ended = False
         self._line = line
+        self._patience = Patience(line.says, resumes=f"attaching again, Ctrl-C leaves job {job.id} running")
         self._offset = -HISTORY_BYTES if history else -1
         self._shows_history = history
         self._screen = Screen()
@@ -86,21 +86,21 @@ class Attachment:
 
         Raises:
             JobNotFound: it is there no more.
-            ConnectError: the server could not be reached any more for an hour.
+            ConnectError: the server does not let us in any more.
+            ConnectionLost: it could not be reached any more for an hour.
         """
-        lost_s, pause_s = 0.0, 0.0
+        patience = self._patience
         with stdio_restored(tty=True):
             try:
-                while True:
-                    before, words = self._offset, self._attach(lost_s)
-                    if self.has_left or not words:
-                        return
-                    if self._offset != before or not lost_s:
-                        lost_s, pause_s = time.monotonic(), 0.0
+                while not (self.has_left or self._has_ended):
+                    before = self._offset
+                    try:
+                        self._attach()
+                    except TRANSIENT as error:
+                        if self._offset != before:
+                            patience.renew()
                         self._leave_screen()
-                        self._line.says(f"{words}; attaching again, Ctrl-C leaves job {self.job.id} running")
-                    time.sleep(pause_s)
-                    pause_s = min(_LONGEST_PAUSE_S, pause_s * 2 or 0.25)
+                        patience.bear(error, hint=f"mtr job attach {self.job.id}")
             finally:
                 self._leave_screen()
 
@@ -109,24 +109,22 @@ class Attachment:
         write_all(self._screen.leave() + ending)
         self._ends_line = True
 
-    def _attach(self, lost_s: float) -> str:
-        """Be attached once; return why to attach again, "" where the job has ended."""
-        try:
-            ended = self._line.attempt(self._attach_once)
-            if self.has_left:
-                return ""
-            if ended.arrived:
-                self._ensure_well(ended.status)
-                return self._look_at_job()
-        except (ConnectError, ConnectionLost) as error:
-            if lost_s and time.monotonic() - lost_s > RETRY_S:
-                raise
-            return error.message
-        return f"the line to {self._line.label} broke"
+    def _attach(self) -> None:
+        """Be attached once, until it is left or has ended.
+
+        Raises:
+            ConnectionLost: neither is so.
+        """
+        ended = self._line.attempt(self._attach_once)
+        if self.has_left:
+            return
+        if not ended.arrived:
+            raise ConnectionLost(f"the line to {self._line.label} broke")
+        self._ensure_well(ended.status)
+        self._look_at_job()
 
     def _ensure_well(self, status: int) -> None:
-        if status == _NO_JOB:
-            raise JobNotFound(f"there is no job {self.job.id} on {self._line.label}", hint="mtr job list")
+        ensure_there(self._line, self.job.id, status)
         if status == _NO_TERMINAL:
             raise JobError(
                 f"the terminal of job {self.job.id} has been removed there", hint=f"mtr job stop {self.job.id}"
@@ -136,11 +134,12 @@ class Attachment:
         if status == _WAITS:
             raise JobError(f"job {self.job.id} has not begun: it waits in the queue", hint="mtr job list")
 
-    def _look_at_job(self) -> str:
+    def _look_at_job(self) -> None:
         found = load_jobs(self._line, [self.job.id])
-        self._ensure_well(0 if found else _NO_JOB)
-        self.job = found[0]
-        return "the session ended" if self.job.is_alive else ""
+        ensure_there(self._line, self.job.id, 0 if found else NO_JOB)
+        self.job, self._has_ended = found[0], not found[0].is_alive
+        if not self._has_ended:
+            raise ConnectionLost(f"the session on {self._line.label} ended")
 
     def _attach_once(self) -> Ended:
         columns, rows = read_size(0)
@@ -159,6 +158,7 @@ class Attachment:
 
         try:
             if (first := self._read_head(out, look)) is not None:
+                self._patience.note_session()
                 with Sizes(self._line, self.job.id) as sizes, raw_terminal(sizes.change):
                     # Nobody knew what it would hit.
                     _drop_typed()
@@ -177,8 +177,7 @@ class Attachment:
         """
         head = b""
         while not (found := _FROM.search(head)):
-            if len(head) > _MAX_NOISE_BYTES:
-                raise JobError(f"the shell on {self._line.label} prints without end", hint="mtr doctor")
+            ensure_quiet(self._line, head)
             piece = _read_piece(out, look)
             if not piece:
                 return None

@@ -11,8 +11,8 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mtr.jobs.ask import build_job_command
-from mtr.jobs.model import JobError, JobNotFound
+from mtr.jobs.ask import build_job_command, ensure_there
+from mtr.jobs.model import JobError
 
 if TYPE_CHECKING:
     from mtr.jobs.model import Job
@@ -23,7 +23,6 @@ PATCH_BYTES = 16 << 20
 """After how much ``origin.sh`` cuts the patch."""
 
 _END = b"\n\0mtr-end\n"
-_NO_JOB = 3
 _ESCAPES = {"n": 10, "t": 9, "r": 13, "a": 7, "b": 8, "f": 12, "v": 11}
 
 
@@ -72,8 +71,7 @@ def load_details(line: Wire, job: Job) -> Details:
     """
     limit = str(MAX_ORIGIN_BYTES)
     found = line.run_captured(build_job_command("show", [job.id, limit]), timeout_s=120.0)
-    if found.status == _NO_JOB:
-        raise JobNotFound(f"there is no job {job.id} on {line.label}", hint="mtr job list")
+    ensure_there(line, job.id, found.status)
     head, mark, data = found.stdout.partition(b"\norigin\n")
     if found.status != 0 or not mark:
         raise JobError(f"{line.label} did not tell of job {job.id}", detail=found.stderr.decode(errors="replace"))

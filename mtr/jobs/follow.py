@@ -13,8 +13,8 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from mtr.errors import ConnectionLost
-from mtr.jobs.ask import build_job_command
-from mtr.jobs.model import JobError, JobNotFound
+from mtr.jobs.ask import build_job_command, ensure_quiet, ensure_there
+from mtr.jobs.model import JobError
 from mtr.jobs.patience import TRANSIENT, Patience
 from mtr.process.passing import Passage
 from mtr.process.piped import is_ready, open_input, widen
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1 << 18
 _FROM = re.compile(rb"(?:\A|\n)mtr-from ([0-9]+)\n")
-_MAX_NOISE_BYTES = 1 << 20
-"""What rc files may print before the first line of ours."""
-
-_NO_JOB, _BEYOND = 3, 4
+_BEYOND = 4
 
 
 class Follower:
@@ -46,6 +43,7 @@ class Follower:
         self._tail = tail
         self._job_id = job_id
         self._stream = stream
+        self._patience = Patience(line.says, resumes="")
         self.offset = offset
 
     def read(self, *, follow: bool) -> Iterator[bytes]:
@@ -54,7 +52,8 @@ class Follower:
         Raises:
             JobNotFound: there is no such job there, or no more.
             JobError: the offset lies beyond the end.
-            ConnectError: the server could not be reached any more for an hour.
+            ConnectError: the server does not let us in any more.
+            ConnectionLost: it could not be reached any more for an hour.
         """
 
         def take(reading: _Reading) -> Generator[bytes, None, None]:
@@ -80,7 +79,7 @@ class Follower:
 
     def _go_on(self, take: Take[T], *, follow: bool) -> Generator[T, None, None]:
         """Let ``take`` have one reading after the other, each where the last one broke."""
-        patience = Patience(self._line, resumes="")
+        patience = self._patience
         while True:
             before = self.offset
             try:
@@ -107,6 +106,7 @@ class Follower:
                 reading.read_begin()
                 if reading.begin >= 0:
                     self.offset, self._tail = reading.begin, None
+                    self._patience.note_session()
                 yield from take(reading)
                 ended = reading.end()
             if ended.arrived:
@@ -118,8 +118,7 @@ class Follower:
             self._line.recover_from(ended, failures)
 
     def _ensure_well(self, status: int) -> None:
-        if status == _NO_JOB:
-            raise JobNotFound(f"there is no job {self._job_id} on {self._line.label}", hint="mtr job list")
+        ensure_there(self._line, self._job_id, status)
         if status == _BEYOND:
             message = f"job {self._job_id} has printed less than {self.offset:,} bytes to {self._stream}"
             raise JobError(message, hint=f"mtr job logs {self._job_id}")
@@ -165,8 +164,7 @@ class _Reading:
             if found := _FROM.search(head):
                 self.begin, self._first = int(found[1]), memoryview(head)[found.end() :]
                 return
-            if len(head) > _MAX_NOISE_BYTES:
-                raise JobError(f"the shell on {self._line.label} prints without end", hint="mtr doctor")
+            ensure_quiet(self._line, head)
 
     def read_piece(self) -> bytes:
         """Return what comes next, b"" at the end."""

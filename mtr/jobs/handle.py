@@ -10,28 +10,25 @@ print(job.wait().status)
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mtr.command_line import ensure_job_name
-from mtr.errors import EXIT_FAILURE, AuthenticationFailed, ConfigError, ConnectError, ConnectionLost, UsageError
+from mtr.command_line import MAX_GPUS, MAX_TIMEOUT_S, Invocation, ensure_job_name
+from mtr.errors import MtrError, UsageError
 from mtr.jobs.ask import load_jobs, remove_jobs, stop_job
 from mtr.jobs.choose import choose_job
 from mtr.jobs.follow import Follower
 from mtr.jobs.model import Job, JobError
-from mtr.jobs.noted import drop_note, note_job
-from mtr.jobs.patience import RETRY_S
-from mtr.jobs.start import new_job_id, turn_into_start
-from mtr.ssh.diagnosis import build_refusal
+from mtr.jobs.noted import drop_note
+from mtr.jobs.start import begin_job
+from mtr.jobs.wait import wait_for_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mtr.jobs.start import Project
     from mtr.ssh.base import BaseConnection
     from mtr.ssh.gate import Command
-
-
-MAX_TIMEOUT_S = 1e9
 
 
 class JobHandle:
@@ -81,23 +78,13 @@ class JobHandle:
         Raises:
             JobError: it has not ended within ``timeout_s``; it goes on.
             JobNotFound: it has been removed.
-            ConnectError: its server could not be reached, or does not let us in any more.
+            ConnectError: its server does not let us in any more.
+            ConnectionLost: its server could not be reached any more.
         """
-        end_s, pause_s = None if timeout_s is None else time.monotonic() + timeout_s, 0.1
-        heard_s = time.monotonic()
-        while True:
-            try:
-                if not self.refresh().is_alive:
-                    return self.job
-                heard_s = time.monotonic()
-            except (ConnectError, ConnectionLost) as error:
-                # A login that was refused is not tried again: that locks accounts.
-                if isinstance(error, AuthenticationFailed) or time.monotonic() - heard_s > RETRY_S:
-                    raise
-            if end_s is not None and time.monotonic() > end_s:
-                raise JobError(f"job {self.id} has not ended within {timeout_s:g} s", hint=f"mtr job wait {self.id}")
-            time.sleep(pause_s)
-            pause_s = min(2.0, pause_s * 1.5)
+        if not self.job.is_alive:
+            return self.refresh()
+        (self.job,) = wait_for_jobs([(self._connection, self.job)], timeout_s=timeout_s)
+        return self.job
 
     def stop(self, *, grace_s: int = 10) -> Job:
         """End the job with everything that it has started: TERM, ``grace_s`` seconds, KILL; return how it ended.
@@ -109,7 +96,7 @@ class JobHandle:
         return self.refresh()
 
     def remove(self) -> None:
-        """Remove what the job has printed; one that has not ended is refused.
+        """Remove what the job has printed and its copy of the tree; one that has not ended is refused.
 
         Raises:
             JobError: it has not ended.
@@ -118,44 +105,77 @@ class JobHandle:
         drop_note(self.id, self._connection.environ)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A command as a run of the project has it; ``project`` is None without one.
+
+    ``synced`` are the paths that the server has of the project, None where it does not have them as they are here: then
+    nothing of the code here is noted with a job, since it is not what runs.
+    """
+
+    command: Command
+    project: Project | None
+    synced: Sequence[bytes] | None
+
+
 class Jobs:
     """The jobs of one server: ``mtr.connect("gpu-01").jobs.start(["python", "train.py"])``."""
 
-    def __init__(
-        self,
-        connection: BaseConnection,
-        build_command: Callable[[Sequence[str] | str], Command],
-    ) -> None:
-        """``build_command`` makes an argv the project's."""
+    def __init__(self, connection: BaseConnection, prepare: Callable[[Sequence[str] | str], Prepared]) -> None:
+        """``prepare`` makes an argv the project's."""
         self._connection = connection
-        self._build_command = build_command
+        self._prepare = prepare
 
-    def start(self, argv: Sequence[str] | str, *, name: str = "", timeout_s: float | None = None) -> JobHandle:
+    def start(
+        self,
+        argv: Sequence[str] | str,
+        *,
+        name: str = "",
+        timeout_s: float | None = None,
+        snapshot: bool | None = None,
+        after: JobHandle | str | Sequence[JobHandle | str] = (),
+        gpus: int = 0,
+        pty: bool = False,
+    ) -> JobHandle:
         """Start ``argv``, or a string in a shell, in the project's directory there; nothing is synced.
 
         The job goes on when this process has ended. ``name`` is one word, and ``timeout_s`` after how long the server
-        ends it.
+        ends it. It begins when all of ``after`` (handles, ids or names) have ended and ``gpus`` GPUs are free, which it
+        then finds in CUDA_VISIBLE_DEVICES. With ``snapshot`` it runs in a copy of what was synced, which later syncs
+        leave alone; None is a copy for one that waits, if anything was ever synced. With ``pty`` it has a terminal of
+        its own, for ``mtr job attach``.
 
         Raises:
             JobError: it could not be started.
-            GateRefused: its directory, environment or shell is not there.
-            UsageError: it cannot be called so, or ``timeout_s`` is no time.
+            JobNotFound: one of ``after`` is not on this server.
+            GateRefused: its directory, environment or shell is not there, or what it needs to be a job.
+            UsageError: it cannot be called so, or ``timeout_s`` or ``gpus`` is out of range.
+            ConfigError: the server runs Windows.
         """
-        if timeout_s is not None and not 0 < timeout_s < MAX_TIMEOUT_S:
-            raise UsageError(f"timeout_s is a number of seconds, more than 0, and not {timeout_s}")
-        name = name and ensure_job_name(name)
-        _ensure_posix(self._connection)
-        command, job_id = self._build_command(argv), new_job_id()
-        turn_into_start(command, job_id, name, [] if timeout_s is None else [f"timeout={timeout_s:g}"])
-        found = self._connection.run(command, timeout_s=60.0)
-        if found.status == EXIT_FAILURE and (refusal := self._connection.load_refusal(command.run_id)):
-            raise build_refusal(self._connection.server_name, command, refusal)
-        if found.status != 0:
-            told = self._connection.load_refusal(command.run_id) if found.status == EXIT_FAILURE else []
-            words = "\n".join(told[1:]) or found.stderr.decode(errors="replace")
-            raise JobError(f"no job could be started on {self._connection.label}", detail=words, hint="mtr doctor")
-        note_job(job_id, self._connection.server_name, self._connection.environ, name=name)
+        wanted = _build_invocation(name, timeout_s, gpus, after)
+        wanted.snapshot, wanted.pty, wanted.server = snapshot, pty, self._connection.server_name
+        prepared = self._prepare(argv)
+        wanted.sync = prepared.synced is not None
+        command, environ = prepared.command, self._connection.environ
+        job_id = begin_job(command, wanted, self._connection, environ, prepared.project).job_id
+        try:
+            self._launch(command, prepared.synced or ())
+        except MtrError:
+            drop_note(job_id, environ)
+            raise
         return self.find(job_id)
+
+    def _launch(self, command: Command, synced: Sequence[bytes]) -> None:
+        origin = b""
+        if command.feed is not None:
+            command.feed.paths = synced
+            origin = command.feed.read()
+        found = self._connection.run(command, stdin=origin)
+        if found.status != 0:
+            line, words = self._connection, found.stderr.decode(errors="replace")
+            raise JobError(
+                f"no job could be started on {line.label}", detail=words, hint=f"mtr doctor -s {line.server_name}"
+            )
 
     def list(self) -> list[JobHandle]:
         """Return all jobs of this server, the oldest first."""
@@ -170,8 +190,22 @@ class Jobs:
         return JobHandle(self._connection, choose_job(word, load_jobs(self._connection)))
 
 
-def _ensure_posix(connection: BaseConnection) -> None:
-    if connection.facts.system:
-        raise ConfigError(
-            f"{connection.server_name} runs Windows, and jobs need a POSIX shell there", hint="run() and wait"
-        )
+def _build_invocation(
+    name: str, timeout_s: float | None, gpus: int, after: JobHandle | str | Sequence[JobHandle | str]
+) -> Invocation:
+    """Return what would stand in front of the command on a command line.
+
+    Raises:
+        UsageError: it would be refused there.
+    """
+    if timeout_s is not None and not 0 < timeout_s < MAX_TIMEOUT_S:
+        raise UsageError(f"timeout_s is a number of seconds, more than 0, and not {timeout_s}")
+    if not 0 <= gpus <= MAX_GPUS:
+        raise UsageError(f"gpus is how many to wait for, {MAX_GPUS} at most, and not {gpus}")
+    wanted = Invocation()
+    wanted.detach = True
+    wanted.name = name and ensure_job_name(name)
+    wanted.timeout_s, wanted.gpus = timeout_s, gpus
+    words = [after] if isinstance(after, JobHandle | str) else after
+    wanted.after = [word if isinstance(word, str) else word.id for word in words]
+    return wanted

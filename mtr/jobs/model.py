@@ -70,6 +70,11 @@ class Job:
         """Whether it waits or runs."""
         return self.state in ALIVE
 
+    @property
+    def explanation(self) -> str:
+        """What ``reason`` says beyond ``state``, "" for nothing."""
+        return "" if self.state in ("stopped", "timeout") else self.reason
+
 
 def parse_listing(text: str, server: str) -> list[Job]:
     """Return the jobs of the answer ``text``, the oldest first.

@@ -1,21 +1,26 @@
 """The jobs that were started from here, as far as this machine has noted them. Builtin modules only.
 
 ``jobs/ID`` in the state directory, for each: its lines are the server and the job's name, which may be empty. A note
-spares a question, and feeds completion; without it, all servers are asked.
+spares a question, and feeds completion; without it, all servers are asked. It goes when its job is removed, from here,
+or from elsewhere as soon as the server has told of all its jobs.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
 from mtr.state import drop_file, ensure_state_dir, read_regular, write_atomic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 MAX_BYTES = 4096
 MAX_LISTED = 200
+
+YOUNG_S = 86_400.0
+"""A note is made before its job is, and a sync that comes first may take long."""
 
 
 def note_job(job_id: str, server: str, environ: Mapping[str, str], *, name: str = "") -> None:
@@ -38,6 +43,21 @@ def find_noted(job_id: str, environ: Mapping[str, str]) -> str:
 def drop_note(job_id: str, environ: Mapping[str, str]) -> None:
     """Forget a job that has been removed."""
     drop_file(f"{ensure_state_dir(environ)}/jobs/{job_id}")
+
+
+def drop_gone(server: str, ids: Container[str], environ: Mapping[str, str]) -> None:
+    """Forget the jobs that were noted for ``server`` and are none of ``ids``, which are all that it has.
+
+    A note of the last day stays: see ``YOUNG_S``.
+    """
+    folder = f"{ensure_state_dir(environ)}/jobs"
+    try:
+        gone = [entry for entry in os.scandir(folder) if entry.name.isalnum() and entry.name not in ids]
+        for entry in gone:
+            if time.time() - entry.stat().st_mtime > YOUNG_S and find_noted(entry.name, environ) == server:
+                drop_file(entry.path)
+    except OSError:
+        pass  # Another mtr was faster; what is left goes with the next answer.
 
 
 def list_noted(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:

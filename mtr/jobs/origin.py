@@ -24,11 +24,12 @@ ID_LINE_BYTES = 64
 """What is kept of an answer that has not named the job yet."""
 
 
-class Origin(Feed):
+class OriginFeed(Feed):
     """Tells of the code in ``root``, anew each time that it is opened; of what is not synced only names.
 
-    Without a ``root``, nothing: what runs there is not what is here. ``has_begun`` says that the server has named the
-    job ``job_id``, which thus goes on by itself; whatever an rc file prints there is not it.
+    Without a ``root``, nothing: what runs there is not what is here. Nor where there is no /bin/sh to tell it.
+    ``has_begun`` says that the server has named the job ``job_id``, which thus goes on by itself; whatever an rc file
+    prints there is not it.
     """
 
     def __init__(self, root: str | None, environ: Mapping[str, str], job_id: str) -> None:
@@ -78,8 +79,16 @@ class Origin(Feed):
             self._pid = 0
         return not self._pid
 
+    def read(self) -> bytes:
+        """Return all that it tells, for a command that is not run on descriptors."""
+        try:
+            with open(self._open_source(), "rb") as source:
+                return source.read()
+        finally:
+            self.close()
+
     def _open_source(self) -> int:
-        if self._root is None:
+        if self._root is None or os.name != "posix":
             return open_input(b"")
         (out, out_end), source = os.pipe(), self._open_paths()
         widen(out)
@@ -94,7 +103,7 @@ class Origin(Feed):
 
     def _open_paths(self) -> int:
         """Return a descriptor that reads the paths, in a file without a name: they may be more than a pipe holds."""
-        place = f"{ensure_state_dir(self._environ)}/origin.{os.getpid()}"
+        place = f"{ensure_state_dir(self._environ)}/origin.{os.getpid()}.{os.urandom(4).hex()}"
         source = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.unlink(place)
         data = memoryview(b"".join(path + b"\0" for path in self.paths))

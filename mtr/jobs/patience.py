@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
 from mtr.errors import AuthenticationFailed, ConnectError, ConnectionLost, HostKeyChanged, LoginShellBroken
 
 if TYPE_CHECKING:
-    from mtr.ssh.line import Line
+    from collections.abc import Callable
 
 RETRY_S = 3600.0
 """How long a server that cannot be reached is tried again before mtr gives up."""
@@ -20,20 +21,29 @@ FINAL = (AuthenticationFailed, HostKeyChanged, LoginShellBroken)
 
 
 class Patience:
-    """Pauses between attempts, longer each time; ``renew`` when one has come to something."""
+    """Pauses between attempts, longer each time; ``renew`` when one has come to something.
 
-    def __init__(self, line: Line, *, resumes: str) -> None:
-        """``resumes`` tells what the next attempt goes on with."""
-        self._line = line
+    A session that has stood for longer than the longest pause has, too, though nothing came over it: a job that prints
+    nothing for hours is followed across breaks that are hours apart. ``note_session`` says when one began.
+    """
+
+    def __init__(self, says: Callable[[str], None], *, resumes: str) -> None:
+        """``says`` takes a line for the user; ``resumes`` tells what the next attempt goes on with."""
+        self._says = says
         self.resumes = resumes
+        self._began_s = math.inf
         self.renew()
 
     def renew(self) -> None:
         """Forget what has failed."""
         self._since_s, self._pause_s = 0.0, 0.0
 
-    def bear(self, error: ConnectError | ConnectionLost, *, hint: str) -> None:
-        """Pause after ``error``, which is said once.
+    def note_session(self) -> None:
+        """Note that the server has taken a session, which stands from now on."""
+        self._began_s = time.monotonic()
+
+    def bear(self, error: ConnectError | ConnectionLost, *, hint: str, end_s: float = math.inf) -> None:
+        """Pause after ``error``, which is said once; no longer than up to ``end_s`` of the monotonic clock.
 
         Raises:
             ConnectionLost: there has been nothing but errors for an hour.
@@ -41,10 +51,13 @@ class Patience:
         """
         if isinstance(error, FINAL):
             raise error
+        if time.monotonic() - self._began_s > LONGEST_PAUSE_S:
+            self.renew()
+        self._began_s = math.inf
         if not self._since_s:
             self._since_s = time.monotonic()
-            self._line.says(f"{error.message}; {self.resumes}")
+            self._says(f"{error.message}; {self.resumes}")
         elif time.monotonic() - self._since_s > RETRY_S:
             raise ConnectionLost(f"{error.message}, for an hour now", hint=hint) from error
-        time.sleep(self._pause_s)
+        time.sleep(max(0.0, min(self._pause_s, end_s - time.monotonic())))
         self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2 or 0.25)

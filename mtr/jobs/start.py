@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
+from mtr.errors import ConfigError
 from mtr.jobs.noted import note_job
-from mtr.jobs.origin import Origin
+from mtr.jobs.origin import OriginFeed
 from mtr.quoting import quote_as_typed
 from mtr.scripts import load_script
 
@@ -41,21 +42,35 @@ def new_job_id() -> str:
 
 def begin_job(
     command: Command, invocation: Invocation, line: Line, environ: Mapping[str, str], project: Project | None
-) -> Origin:
+) -> OriginFeed:
     """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
 
-    Returns what tells the server of the code, and hears whether the job goes on; it is the command's feed.
+    Returns what tells the server of the code, once it has been given the paths that are synced, and hears whether the
+    job goes on: the command's feed. Whoever sees that there is no job drops the note.
 
     Raises:
+        ConfigError: the server runs Windows.
         JobNotFound: a job that it is to wait for is not on that server.
     """
+    _ensure_posix(line)
     after = _find_after(invocation.after, line) if invocation.after else []
     job_id = prepare_job(command, invocation, environ, project, after)
-    origin = Origin(project.root if project is not None and invocation.sync else None, environ, job_id)
+    root = project.root if project is not None and invocation.sync else None
+    origin = OriginFeed(root, environ, job_id)
     command.feed = origin
-    server = invocation.server or environ.get("MTR_SERVER") or line.server_name
-    note_job(job_id, server, environ, name=invocation.name or "")
+    note_job(job_id, name_server(invocation, line, environ), environ, name=invocation.name or "")
     return origin
+
+
+def name_server(invocation: Invocation, line: Line, environ: Mapping[str, str]) -> str:
+    """Return what ``-s`` takes for the server of ``line``, from wherever somebody asks later."""
+    return invocation.server or environ.get("MTR_SERVER") or line.server_name
+
+
+def _ensure_posix(line: Line) -> None:
+    if line.facts.system:
+        hint = "mtr CMD, and stay; or a scheduled task there"
+        raise ConfigError(f"{line.server_name} runs Windows, and jobs need a POSIX shell there", hint=hint)
 
 
 def prepare_job(
@@ -117,20 +132,26 @@ def turn_into_start(
     it; ``more`` is kept with the job for whoever asks later.
     """
     given = dict(option.partition("=")[::2] for option in options)
-    life, gpus = load_script("remote/job/life.sh"), load_script("remote/job/gpus.sh") if "gpus" in given else ""
-    keeper = life + (gpus + load_script("remote/job/queue.sh") if "after" in given or gpus else "")
-    stop = life + load_script("remote/job/stop.sh") if "timeout" in given else ""
     about = {"name": name, "command": render_command(command), "directory": render_directory(command), "root": tree[0]}
     about |= {word: given[word] for word in ("after", "gpus", "timeout") if word in given}
-    words = " ".join(options)
-    about |= {"pty": "yes"} if "pty" in options else {}
-    about |= more or {}
-    fixed = (job_id, build_about(about), keeper + load_script("remote/job/keeper.sh"), stop, *tree, words)
-    start = (life + gpus if gpus else "") + (load_script("remote/job/copy.sh") if "copy" in given else "")
-    inner = _build_argv(command)
-    command.argv = ("/bin/sh", "-c", start + load_script("remote/job/start.sh"), "mtr-start", *fixed, *inner)
+    about |= {"pty": "yes"} if "pty" in given else {}
+    start, keeper, stop = _load_texts(given)
+    fixed = (job_id, build_about({**about, **(more or {})}), keeper, stop, *tree, " ".join(options))
+    command.argv = ("/bin/sh", "-c", start, "mtr-start", *fixed, *_build_argv(command))
     command.is_text = False
     command.tells_home = True
+
+
+def _load_texts(given: Mapping[str, str]) -> tuple[str, str, str]:
+    """Return the scripts of a start with these options: its own, its keeper's, and what ends it in time."""
+    life, gpus = load_script("remote/job/life.sh"), load_script("remote/job/gpus.sh") if "gpus" in given else ""
+    queue = gpus + load_script("remote/job/queue.sh") if "after" in given or gpus else ""
+    copy = load_script("remote/job/copy.sh") if "copy" in given else ""
+    return (
+        (life + gpus if gpus else "") + copy + load_script("remote/job/start.sh"),
+        life + queue + load_script("remote/job/keeper.sh"),
+        life + load_script("remote/job/stop.sh") if "timeout" in given else "",
+    )
 
 
 def build_pulls(wanted: Sequence[str]) -> dict[str, str]:

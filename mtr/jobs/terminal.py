@@ -18,7 +18,7 @@ DEFAULT_TYPE = "xterm-256color"
 
 def add_terminal(command: Command, environ: Mapping[str, str]) -> None:
     """Let ``command``, which starts a job with the option pty, give it a terminal like the one here."""
-    rows, columns, kind = find_terminal(environ)
+    rows, columns, kind = measure_terminal(environ)
     programs = map(load_script, ("remote/job/terminal.py", "remote/job/terminal_script.sh"))
     shell, flag, script, name, *words = command.argv
     command.argv = (
@@ -27,7 +27,7 @@ def add_terminal(command: Command, environ: Mapping[str, str]) -> None:
     )
 
 
-def find_terminal(environ: Mapping[str, str]) -> tuple[int, int, str]:
+def measure_terminal(environ: Mapping[str, str]) -> tuple[int, int, str]:
     """Return rows, columns and type of the terminal here, or of a common one."""
     kind = environ.get("TERM", "")
     for descriptor in (1, 0, 2):

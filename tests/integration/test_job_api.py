@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pydoc
+import shutil
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from mypy import api
@@ -18,6 +21,7 @@ from mtr.errors import ConfigError, GateRefused, UsageError
 from mtr.job_start import run_detached
 from mtr.jobs.model import JobError, JobNotFound
 from mtr.run import open_line
+from mtr.sync.manifest import TICK_NS
 from mtr.voice import Voice
 from tests.lab.documents import CHECKOUT
 from tests.lab.processes import wait_until
@@ -26,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mtr.workflow import Remote
+    from mtr.jobs.handle import JobHandle
+    from mtr.remote import Remote
     from tests.lab.home import Home
 
 
@@ -109,6 +114,83 @@ def test_the_server_ends_a_job_whose_time_is_over(lab: Remote) -> None:
     assert (job.wait(timeout_s=30).state, job.job.status) == ("timeout", 124)
 
 
+def show(home: Home, project: Path, job: JobHandle) -> dict[str, Any]:
+    """Return what the command line shows of ``job``."""
+    done = home.run_mtr(["job", "show", "--json", job.id], project)
+    data: dict[str, Any] = json.loads(done.stdout)["data"]
+    return data
+
+
+def test_a_job_waits_for_others_in_a_copy_of_its_own(home: Home, project: Path, lab: Remote) -> None:
+    """``after`` takes handles, ids and names; it reads what was synced then, and what it has made is brought."""
+    first = lab.jobs.start("while [ ! -e go ]; do sleep 0.05; done", name="first")
+    job = lab.jobs.start("cat a.txt >out", after=[first, "first", first.id[:5]])
+    assert (job.job.state, job.job.reason) == ("queued", f"waits for job {first.id}")
+    (project / "a.txt").write_text("later\n")
+    lab.sync()
+    lab.run(["touch", "go"])
+    assert job.wait(timeout_s=30).state == "done"
+    lab.get("out", project / "here", job=job)
+    assert (project / "here").read_text() == "one\n"
+    assert lab.run(["ls", "out"]).status == 2, "the project has none"
+    with pytest.raises(JobNotFound, match="no job nobody"):
+        lab.jobs.start(["true"], after="nobody")
+
+
+@pytest.mark.parametrize(("snapshot", "place"), [(True, "/tree"), (None, "/proj"), (False, "/proj")])
+def test_a_copy_can_be_had_or_left(lab: Remote, snapshot: bool | None, place: str) -> None:
+    """True is a copy; without it one that waits for nothing has none."""
+    job = lab.jobs.start(["pwd"], snapshot=snapshot)
+    assert b"".join(job.read_output()).decode().strip().endswith(place)
+
+
+def test_a_job_has_a_terminal_if_it_is_to(lab: Remote) -> None:
+    """``pty``: without one here, it has the size of a common one."""
+    job = lab.jobs.start("stty size", pty=True)
+    assert b"".join(job.read_output()) == b"24 80\r\n"
+    assert job.job.is_pty
+
+
+def test_what_the_server_refuses_leaves_no_job(home: Home, lab: Remote) -> None:
+    """GPUs where there are none: the server's words, no job, and no note of one."""
+    with pytest.raises(GateRefused, match="no job was started") as raised:
+        lab.jobs.start(["true"], gpus=1)
+    assert "nvidia-smi" in raised.value.detail
+    assert lab.jobs.list() == []
+    assert os.listdir(home.home / ".state" / "mtr" / "jobs") == []
+
+
+def sync_settled(lab: Remote, *written: Path) -> None:
+    """Sync once the clock that stamps files has gone on: what is stamped with the present tick may change within it."""
+    last_ns = max(path.stat().st_ctime_ns for path in written)
+    wait_until(lambda: time.time_ns() > last_ns + 2 * TICK_NS, "the clock to go on")
+    lab.sync()
+
+
+def test_the_code_of_a_job_is_known(home: Home, project: Path, lab: Remote) -> None:
+    """Commit and differences, as with mtr -d; none where what is here is not what the server has."""
+    home.git(project, "add", ".")
+    home.git(project, "commit", "-qm", "one")
+    (project / "a.txt").write_text("changed\n")
+    (project / "secret.env").write_text("mine\n")
+    (project / ".mtrignore").write_text("*.env\n")
+    sync_settled(lab, project / "a.txt", project / ".mtrignore")
+    job = lab.jobs.start(["true"])
+    code = show(home, project, job)["code"]
+    assert (code["state"], code["branch"]) == ("whole", "main")
+    assert {"status": "M", "path": "a.txt"} in code["dirty"]
+    patch = home.run_mtr(["job", "show", "--diff", job.id], project).stdout
+    assert b"+changed" in patch
+    assert b"mine" not in patch
+    assert show(home, project, job)["manifest_files"] == 3
+    (project / "a.txt").write_text("not synced\n")
+    assert show(home, project, lab.jobs.start(["true"]))["code"]["state"] == "none"
+    sync_settled(lab, project / "a.txt")
+    assert show(home, project, lab.jobs.start(["true"]))["code"]["state"] == "whole"
+    shutil.rmtree(home.remote(project) / ".mtr")
+    assert show(home, project, lab.jobs.start(["true"]))["code"]["state"] == "none", "the tree there is nobody's"
+
+
 def test_what_is_gone_is_not_found(lab: Remote) -> None:
     """A job that runs cannot be removed, one that was removed cannot be asked."""
     job = lab.jobs.start(["sleep", "60"])
@@ -122,8 +204,9 @@ def test_what_is_gone_is_not_found(lab: Remote) -> None:
 
 
 def test_bad_values_are_refused_before_anything_is_done(lab: Remote) -> None:
-    """A name of two words, no time, a stream that is none."""
-    for more in ({"name": "a b"}, {"name": "a\nb"}, {"name": "-x"}, {"timeout_s": 0}, {"timeout_s": float("nan")}):
+    """A name of two words, no time, fewer GPUs than none, a stream that is none."""
+    names = [{"name": "a b"}, {"name": "a\nb"}, {"name": "-x"}]
+    for more in (*names, {"timeout_s": 0}, {"timeout_s": float("nan")}, {"gpus": -1}, {"gpus": 1000}):
         with pytest.raises(UsageError):
             lab.jobs.start(["true"], **more)  # type: ignore[arg-type]
     assert lab.jobs.list() == []
@@ -179,7 +262,11 @@ def test_a_script_is_checked_with_types(tmp_path: Path) -> None:
         status: int | None = ended.status
         alive: list[JobHandle] = [found for found in gpu.jobs.list() if found.job.is_alive]
         job.stop(grace_s=5).reason.upper()
+        gpu.jobs.start(["y"], after=job, gpus=2, snapshot=True, pty=True)
+        gpu.jobs.start("z", after=[job, "train"], snapshot=None)
+        gpu.get("out/*.pt", "here/", job=job)
         gpu.jobs.start(["x"], timeout_s="60")  # type: ignore[arg-type]
+        gpu.jobs.start(["x"], after=[ended])  # type: ignore[list-item]
         """
     path = tmp_path / "script.py"
     path.write_text(textwrap.dedent(good))

@@ -288,6 +288,19 @@ def test_ctrl_c_while_the_line_is_broken_leaves(home: Home) -> None:
     assert file_of(home, job, "running").exists()
 
 
+def test_a_refused_login_is_not_tried_again(home: Home, project: Path) -> None:
+    """The line breaks, and the key is no good any more: the server's words at once, since attempts lock accounts."""
+    job = start(home, project, "cat")
+    child = join(home, project, job)
+    home.write_ssh_config(key=home.home / "no-such-key")
+    for master in home.masters():
+        end_tree(master)
+    child.expect("Permission denied")
+    assert finish(child) == 125
+    assert b"attaching again" not in child.before
+    assert file_of(home, job, "running").exists()
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_restores_the_terminal(home: Home, project: Path, signum: int) -> None:
     """Termios and modes are as before, the status is 128+n, the job goes on."""

@@ -139,7 +139,7 @@ def test_states_have_words() -> None:
 
 
 def test_a_server_that_cannot_be_asked_hides_no_other(home: Home, project: Path) -> None:
-    """The rest shows, with the error behind it; 1, and 125 where nobody could be asked."""
+    """The rest shows, with the error behind it; 1, and 125 where nobody could be asked. Of prune, too."""
     job = start(home, project, "sleep 60")
     path = project / ".mtr" / "config.yaml"
     data = json.loads(path.read_text())
@@ -154,6 +154,10 @@ def test_a_server_that_cannot_be_asked_hides_no_other(home: Home, project: Path)
     assert (told["kind"], told["ok"], told["error"]["code"]) == ("jobs", False, "refused")
     assert [row["id"] for row in told["data"]] == [job]
     assert home.run_mtr(["job", "list", "-s", "gone"], project).returncode == 125
+    pruned = home.run_mtr(["job", "prune", "--json"], project)
+    told = json.loads(pruned.stdout)
+    assert (pruned.returncode, told["kind"], told["ok"], told["data"]) == (1, "job-prune", False, [])
+    assert home.run_mtr(["job", "prune", "-s", "gone"], project).returncode == 125
 
 
 def test_two_names_of_one_machine_show_its_jobs_once(home: Home, project: Path) -> None:
@@ -325,10 +329,29 @@ def test_a_pull_that_brings_nothing_is_told(home: Home, project: Path) -> None:
     assert done.returncode == 125
     assert f"mtr job wait --pull {job}".encode() in done.stderr
     assert home.run_mtr(["job", "stop", job], project).returncode == 0
-    assert home.run_mtr(["job", "pull", job], project).returncode == 125
+    done = home.run_mtr(["job", "pull", job], project)
+    assert done.returncode == 125
+    assert b"nowhere" in done.stderr
     done = home.run_mtr(["job", "pull", start(home, project, "true")], project)
     assert done.returncode == 125
     assert b"was not told what to bring" in done.stderr
+
+
+def test_pulls_of_several_jobs_do_not_hinder_each_other(home: Home, project: Path) -> None:
+    """One that leaves nothing makes it 1, and the other's comes; one that has not ended is refused before any comes."""
+    nothing = start(home, project, "--pull", "nowhere", "true")
+    something = start(home, project, "--pull", "a.txt", "true")
+    runs = start(home, project, "--pull", "a.txt", "sleep 60")
+    assert home.run_mtr(["job", "wait", nothing, something], project).returncode == 0
+    refused = home.run_mtr(["job", "pull", "--to", "early/", something, runs], project)
+    assert (refused.returncode, (project / "early").exists()) == (125, False)
+    assert f"mtr get --job {runs} a.txt".encode() in refused.stderr
+    done = home.run_mtr(["job", "pull", "--to", "here/", nothing, something], project)
+    assert done.returncode == 1
+    assert (project / "here" / "a.txt").read_text() == "one\n"
+    assert b"got 1 file" in done.stderr
+    again = home.run_mtr(["job", "pull", "-q", "--to", "here/", something], project)
+    assert (again.returncode, again.stderr) == (0, b"")
 
 
 def test_wait_with_pull_is_125_where_only_the_pull_failed(home: Home, project: Path) -> None:

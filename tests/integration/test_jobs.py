@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import subprocess
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
+from tests.lab.disk import small_disk
 from tests.lab.jobs import Jobs
 from tests.lab.processes import children_of, end_tree, is_alive, wait_until
 from tests.lab.sshd import SHELLS, free_port
@@ -306,6 +309,34 @@ def test_several_servers_are_asked_at_once(home: Home, jobs: Jobs, make_server: 
     assert b"gone could not be asked" in jobs.mtr("job", "wait", "zz").stderr
 
 
+def test_a_job_removed_from_elsewhere_is_forgotten_here(home: Home, jobs: Jobs) -> None:
+    """Once the server has told of all its jobs; what it has stays noted, and so does one that is being started."""
+    kept, gone, young = (jobs.start("true") for _ in range(3))
+    jobs.ends(kept)
+    notes = home.home / ".state" / "mtr" / "jobs"
+    (notes / "abcdef01").write_text("another\n\n")
+    for name in (kept, gone, "abcdef01"):
+        os.utime(notes / name, (1e9, 1e9))
+    elsewhere = {"XDG_STATE_HOME": str(home.dir / "elsewhere")}
+    jobs.ends(gone)
+    jobs.ends(young)
+    assert jobs.mtr("job", "rm", gone, young, environ=elsewhere).returncode == 0
+    assert set(jobs.list()) == {kept}
+    assert sorted(os.listdir(notes)) == sorted([kept, young, "abcdef01"])
+
+
+def test_a_note_that_leads_nowhere_hides_no_job(home: Home, jobs: Jobs) -> None:
+    """The server has another name by now, or its old name is another machine's: all are asked."""
+    job = jobs.start("exit 3")
+    path = jobs.project / ".mtr" / "config.yaml"
+    path.write_text(path.read_text().replace('"lab"', '"renamed"'))
+    assert jobs.mtr("job", "wait", job).returncode == 3
+    servers = json.loads(path.read_text())["servers"]
+    servers["lab"] = {**servers["renamed"], "user": "dash"}
+    path.write_text(json.dumps({"servers": servers}))
+    assert jobs.mtr("job", "wait", job).returncode == 3
+
+
 STUBBORN = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -451,6 +482,17 @@ def test_rm_takes_only_what_has_ended(jobs: Jobs) -> None:
     assert set(jobs.list()) == {alive}
     assert [path.name for path in jobs.list_directories() if path.name in {ended, f".gone.{ended}"}] == []
     assert jobs.mtr("job", "logs", ended).returncode == 125
+
+
+def test_rm_tells_what_could_not_be_removed(jobs: Jobs) -> None:
+    """The server's words, and 1; a disk is mounted where the job was kept."""
+    jobs.folder.mkdir(parents=True, exist_ok=True)
+    with small_disk(jobs.at("abcdef03"), "100k"):
+        done = jobs.mtr("job", "rm", "abcdef03")
+        assert done.returncode == 1
+        assert b"abcdef03 could not be removed on lab" in done.stderr
+        assert b"busy" in done.stderr
+    jobs.at("abcdef03").rmdir()
 
 
 def test_jobs_started_together_are_all_there(jobs: Jobs) -> None:
