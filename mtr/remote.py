@@ -35,11 +35,11 @@ class Remote:
         self.target = target
         self.connection = connection
 
-    def sync(self) -> SyncResult:
-        """Bring the project's files to the server."""
+    def sync(self, *, full: bool = False) -> SyncResult:
+        """Bring the project's files to the server; ``full`` compares everything, as ``mtr sync --full`` does."""
         self.target.project.ensure_syncable()
         delivery = build_delivery(self._build_route(), self.connection, self.connection.environ)
-        return Errand(delivery, Voice(quiet=True)).sync()
+        return Errand(delivery, Voice(quiet=True), full=full).sync()
 
     def get(
         self,

@@ -14,6 +14,7 @@ from mtr.agent.remote_commands import RemoteCommands
 from mtr.config.load import load_config
 from mtr.config.project import find_project
 from mtr.config.select import select_server
+from mtr.errors import UsageError
 from mtr.jobs.noted import find_noted
 from mtr.remote import connect
 from mtr.status import load_statuses
@@ -113,7 +114,8 @@ class Agent:
     def get_remote(self, server: str | None = None) -> Remote:
         """Return the project on ``server``, over an open connection."""
         commands = self._get_commands(server or self.default_server)
-        assert isinstance(commands, RemoteCommands)
+        if not isinstance(commands, RemoteCommands):
+            raise UsageError(f"{LOCAL} is this machine: its files are where they are", hint="name a server")
         return commands.remote
 
     def _get_commands(self, name: str) -> Commands:

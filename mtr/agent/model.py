@@ -29,8 +29,8 @@ class Order:
     """A command to start.
 
     ``command`` is a text for a shell, or an argv. ``timeout_s`` is after how long it is ended with all that it has
-    started. ``directory`` counts from the project's there; None is that itself. ``sync`` brings the project's files first.
-    ``max_buffer_bytes`` bounds what is kept of each output on this machine; on a server all is kept, in files.
+    started. ``directory`` counts from the project's there; None is that itself. ``sync`` brings the project's files
+    first. ``max_buffer_bytes`` bounds what is kept of each output on this machine; on a server all is kept, in files.
     """
 
     command: str | Sequence[str]
@@ -47,8 +47,8 @@ class Look:
     """How a command stands, and what it has printed behind the offsets that were asked for.
 
     ``status`` is pending, running or completed. ``exit_code`` is 128+n for death by signal n, ``TIMED_OUT`` when its
-    time was over, None while there is none and where nobody knows it; ``error`` then says why, and also why it could not
-    be started.
+    time was over, None while there is none and where nobody knows it; ``error`` then says why, and also why it could
+    not be started.
     """
 
     token: str

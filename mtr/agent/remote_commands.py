@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mtr.agent.model import TIMED_OUT, Listed, Look, Order, TokenUnknown
 from mtr.errors import EXIT_FAILURE, MtrError
-from mtr.jobs.ask import load_jobs, stop_job
+from mtr.jobs.ask import load_jobs, send_input, stop_job
 from mtr.jobs.choose import choose_job
 from mtr.jobs.look import look_at
 from mtr.jobs.model import JobNotFound
@@ -103,6 +103,7 @@ class RemoteCommands:
             name=order.name,
             timeout_s=order.timeout_s,
             pty=order.use_pty,
+            stdin=True,
             directory=order.directory,
             job_id=token,
         )
@@ -158,6 +159,20 @@ class RemoteCommands:
             # All places are taken: asked now and then instead.
             time.sleep(min(pause_s, left_s))
             pause_s = min(3.0, pause_s * 1.5)
+
+    def send(self, token: str, data: bytes, *, end: bool) -> None:
+        """Let the command read ``data`` from its stdin or its terminal; with ``end``, there will be no more.
+
+        Raises:
+            TokenUnknown: there is no such job on the server.
+            JobError: it takes no more, or reads none.
+        """
+        if start := self._starts.get(token):
+            start.is_over.wait()
+        try:
+            send_input(self.remote.connection, token, data, end=end)
+        except JobNotFound as error:
+            raise TokenUnknown(f"no command on {self.name} has the token {token}") from error
 
     def terminate(self, token: str) -> None:
         """End the command with all that it has started, and see that it is gone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mtr.errors import UsageError
 from mtr.jobs.model import Job, JobError, JobNotFound, parse_listing
 from mtr.jobs.noted import drop_gone
 from mtr.quoting import build_remote_command
@@ -25,6 +26,15 @@ NO_JOB = 3
 
 MAX_NOISE_BYTES = 1 << 20
 """What rc files may print before the first line of ours."""
+
+MAX_INPUT_BYTES = 65_536
+"""What a FIFO holds (pipe(7)): as much goes without anybody reading it yet."""
+
+_INPUT_ERRORS = {
+    5: ("takes no input: its stdin is empty", "start it with stdin=True or pty=True"),
+    6: ("takes no more input: it has ended, or its stdin has", ""),
+    7: ("does not read its input, and not all of it may have come", "wait until it has read what it has"),
+}
 
 
 def build_job_command(name: str, words: Sequence[str]) -> str:
@@ -113,3 +123,24 @@ def remove_jobs(line: Line, jobs: Sequence[Job]) -> None:
         raise JobError(f"{', '.join(left)} could not be removed on {line.label}", detail=words)
     if found.status != 0:
         raise JobError(f"jobs could not be removed on {line.label}", detail=found.stderr.decode(errors="replace"))
+
+
+def send_input(line: Line, job_id: str, data: bytes, *, end: bool = False) -> None:
+    """Let job ``job_id`` read ``data`` from its stdin or its terminal; with ``end``, there will be no more.
+
+    Raises:
+        UsageError: that is more than ``MAX_INPUT_BYTES`` at once.
+        JobNotFound: there is no such job on that server.
+        JobError: it takes no input, or no more.
+    """
+    if len(data) > MAX_INPUT_BYTES:
+        raise UsageError(f"{len(data):,} bytes at once are more than a job takes", hint=f"{MAX_INPUT_BYTES:,} at most")
+    command = build_job_command("type", [job_id, "end" if end else ""])
+    found = line.run_captured(command, stdin=data, timeout_s=60.0)
+    ensure_there(line, job_id, found.status)
+    if found.status in _INPUT_ERRORS:
+        message, hint = _INPUT_ERRORS[found.status]
+        raise JobError(f"job {job_id} on {line.label} {message}", hint=hint)
+    if found.status != 0:
+        words = found.stderr.decode(errors="replace")
+        raise JobError(f"job {job_id} on {line.label} could not be given its input", detail=words)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mtr.command_line import MAX_GPUS, MAX_TIMEOUT_S, Invocation, ensure_job_name
 from mtr.errors import MtrError, UsageError
-from mtr.jobs.ask import load_jobs, remove_jobs, stop_job
+from mtr.jobs.ask import load_jobs, remove_jobs, send_input, stop_job
 from mtr.jobs.choose import choose_job
 from mtr.jobs.follow import Follower
 from mtr.jobs.model import Job, JobError
@@ -86,6 +86,17 @@ class JobHandle:
         (self.job,) = wait_for_jobs([(self._connection, self.job)], timeout_s=timeout_s)
         return self.job
 
+    def send(self, data: bytes, *, end: bool = False) -> None:
+        """Let the job read ``data`` from its stdin, or its terminal; with ``end``, there will be no more.
+
+        That is for jobs that were started with ``stdin`` or ``pty``. 64 KiB at once at most.
+
+        Raises:
+            JobError: it takes no input, or no more, or reads none, so that some of it may not have come.
+            JobNotFound: it has been removed.
+        """
+        send_input(self._connection, self.id, data, end=end)
+
     def stop(self, *, grace_s: int = 10) -> Job:
         """End the job with everything that it has started: TERM, ``grace_s`` seconds, KILL; return how it ended.
 
@@ -126,7 +137,7 @@ class Jobs:
         self._connection = connection
         self._prepare = prepare
 
-    def start(
+    def start(  # noqa: PLR0913  each is an option of mtr -d
         self,
         argv: Sequence[str] | str,
         *,
@@ -136,6 +147,9 @@ class Jobs:
         after: JobHandle | str | Sequence[JobHandle | str] = (),
         gpus: int = 0,
         pty: bool = False,
+        stdin: bool = False,
+        directory: str | None = None,
+        job_id: str = "",
     ) -> JobHandle:
         """Start ``argv``, or a string in a shell, in the project's directory there; nothing is synced.
 
@@ -143,7 +157,9 @@ class Jobs:
         ends it. It begins when all of ``after`` (handles, ids or names) have ended and ``gpus`` GPUs are free, which it
         then finds in CUDA_VISIBLE_DEVICES. With ``snapshot`` it runs in a copy of what was synced, which later syncs
         leave alone; None is a copy for one that waits, if anything was ever synced. With ``pty`` it has a terminal of
-        its own, for ``mtr job attach``.
+        its own, for ``mtr job attach``; with ``stdin`` it reads what :meth:`JobHandle.send` hands over, and nothing
+        otherwise. ``directory`` counts from the project's there. ``job_id`` is one of
+        :func:`mtr.jobs.start.new_job_id`, for who has to name the job before it is started.
 
         Raises:
             JobError: it could not be started.
@@ -157,13 +173,16 @@ class Jobs:
         prepared = self._prepare(argv)
         wanted.sync = prepared.synced is not None
         command, environ = prepared.command, self._connection.environ
-        job_id = begin_job(command, wanted, self._connection, environ, prepared.project).job_id
+        if directory is not None:
+            command.enter(directory)
+        line, project = self._connection, prepared.project
+        feed = begin_job(command, wanted, line, environ, project, job_id=job_id, stdin=stdin and not pty)
         try:
             self._launch(command, prepared.synced or ())
         except MtrError:
-            drop_note(job_id, environ)
+            drop_note(feed.job_id, environ)
             raise
-        return self.find(job_id)
+        return JobHandle(self._connection, choose_job(feed.job_id, load_jobs(self._connection, [feed.job_id])))
 
     def _launch(self, command: Command, synced: Sequence[bytes]) -> None:
         origin = b""

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mtr.jobs.ask import ensure_there
 from mtr.jobs.model import Job, JobError, JobNotFound, parse_listing
 from mtr.quoting import build_remote_command
 from mtr.scripts import load_script
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from mtr.ssh.line import Line
 
 _HEAD = re.compile(rb"(?:\A|\n)mtr-(out|err) ([0-9]+) ([0-9]+)\n")
-_NO_JOB = 3
 ANSWERS_WITHIN_S = 60.0
 """Beyond the time that the server was told to wait."""
 
@@ -49,8 +49,7 @@ def look_at(line: Line, job_id: str, offsets: tuple[int, int], *, limit_bytes: i
     words = [job_id, *map(str, offsets), str(limit_bytes), str(wait_s)]
     command = build_remote_command("mtr-jobs", scripts, words)
     found = line.run_captured(command, timeout_s=wait_s + ANSWERS_WITHIN_S)
-    if found.status == _NO_JOB:
-        raise JobNotFound(f"there is no job {job_id} on {line.label}", hint="mtr job list")
+    ensure_there(line, job_id, found.status)
     if found.status != 0:
         words_there = found.stderr.decode(errors="replace")
         raise JobError(f"job {job_id} cannot be looked at on {line.label}", detail=words_there)

@@ -41,9 +41,18 @@ def new_job_id() -> str:
 
 
 def begin_job(
-    command: Command, invocation: Invocation, line: Line, environ: Mapping[str, str], project: Project | None
+    command: Command,
+    invocation: Invocation,
+    line: Line,
+    environ: Mapping[str, str],
+    project: Project | None,
+    *,
+    job_id: str = "",
+    stdin: bool = False,
 ) -> OriginFeed:
     """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
+
+    ``job_id`` is one that was drawn before; by default it is drawn here. ``stdin`` says that it will be sent some.
 
     Returns what tells the server of the code, once it has been given the paths that are synced, and hears whether the
     job goes on: the command's feed. Whoever sees that there is no job drops the note.
@@ -54,7 +63,7 @@ def begin_job(
     """
     _ensure_posix(line)
     after = _find_after(invocation.after, line) if invocation.after else []
-    job_id = prepare_job(command, invocation, environ, project, after)
+    job_id = prepare_job(command, invocation, environ, project, after, job_id=job_id, stdin=stdin)
     root = project.root if project is not None and invocation.sync else None
     origin = OriginFeed(root, environ, job_id)
     command.feed = origin
@@ -79,18 +88,21 @@ def prepare_job(
     environ: Mapping[str, str],
     project: Project | None,
     after: Sequence[str] = (),
+    *,
+    job_id: str = "",
+    stdin: bool = False,
 ) -> str:
     """Let ``command`` start a job, as :func:`begin_job`, and touch nothing; return the job's id.
 
     ``after`` are the ids of those that it waits for.
     """
-    job_id = new_job_id()
+    job_id = job_id or new_job_id()
     options = [f"timeout={invocation.timeout_s:g}"] if invocation.timeout_s else []
     options += [f"after={','.join(after)}"] if after else []
     options += [f"gpus={invocation.gpus}"] if invocation.gpus else []
     if project is not None and (copy := _choose_copy(invocation)):
         options.append(f"copy={copy}")
-    options += ["pty"] if invocation.pty else []
+    options += ["pty"] if invocation.pty else ["input"] if stdin else []
     tree = (project.remote_dir, project.client) if project is not None else ("", "")
     wanted = [*([invocation.get] if invocation.get else []), *invocation.pull]
     turn_into_start(command, job_id, invocation.name or "", options, tree, build_pulls(wanted) if wanted else {})

@@ -93,6 +93,14 @@ class Command:
         self.tells_home = False
         self.feed: Feed | None = None
 
+    def enter(self, directory: str) -> None:
+        """Run in ``directory``, which counts from ``remote_dir`` unless it is absolute or begins with ``~/``."""
+        if directory.startswith(("/", "~/")) or directory == "~":
+            self.remote_dir, self.subdir = directory, ""
+        else:
+            parts = [part for part in directory.split("/") if part not in ("", ".")]
+            self.subdir = "/".join(parts)
+
 
 class GateCall:
     """A command as it crosses the line: ssh's last argument, the variables to send, the file to store first.

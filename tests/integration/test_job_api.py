@@ -20,6 +20,7 @@ from mtr.command_line import parse_arguments
 from mtr.errors import ConfigError, GateRefused, UsageError
 from mtr.job_start import run_detached
 from mtr.jobs.model import JobError, JobNotFound
+from mtr.jobs.start import new_job_id
 from mtr.run import open_line
 from mtr.sync.manifest import TICK_NS
 from mtr.voice import Voice
@@ -273,3 +274,52 @@ def test_a_script_is_checked_with_types(tmp_path: Path) -> None:
     config = f"--config-file={CHECKOUT / 'pyproject.toml'}"
     said, _, status = api.run([config, "--no-incremental", f"--cache-dir={tmp_path / 'cache'}", str(path)])
     assert (status, said) == (0, "Success: no issues found in 1 source file\n")
+
+
+def test_a_job_reads_what_it_is_sent(lab: Remote) -> None:
+    """Byte for byte, in as many parts as one likes, to the end; then it takes no more."""
+    job = lab.jobs.start(["sh", "-c", "cat; echo over"], stdin=True)
+    data = bytes(range(256)) * 256
+    for piece in (b"one\n", data, b""):
+        job.send(piece)
+    assert job.refresh().is_alive
+    job.send(b"two", end=True)
+    assert b"".join(job.read_output()) == b"one\n" + data + b"twoover\n"
+    assert job.wait(timeout_s=30).status == 0
+    with pytest.raises(JobError, match="takes no more input"):
+        job.send(b"three")
+
+
+def test_input_that_nobody_reads_or_takes_is_an_error(lab: Remote) -> None:
+    """More than its FIFO holds is said not to have come; without stdin there is nothing to send to."""
+    job = lab.jobs.start(["sleep", "1000"], stdin=True)
+    job.send(b"x" * 60_000)
+    with pytest.raises(JobError, match="does not read its input"):
+        job.send(b"x" * 60_000)
+    with pytest.raises(UsageError):
+        job.send(b"x" * 70_000)
+    assert job.stop(grace_s=1).state == "stopped"
+    with pytest.raises(JobError, match="takes no input"):
+        lab.jobs.start(["true"]).send(b"x")
+
+
+def test_what_ends_or_closes_its_stdin_first_leaves_nothing(lab: Remote) -> None:
+    """No process waits for input of a job that has ended; a stdin that ended is not opened again."""
+    job = lab.jobs.start("exec <&-; sleep 0.2; echo done", stdin=True)
+    assert job.wait(timeout_s=30).status == 0
+    other = lab.jobs.start("cat; sleep 1000", stdin=True)
+    other.send(b"", end=True)
+    with pytest.raises(JobError, match="takes no more input"):
+        other.send(b"x")
+    other.stop(grace_s=1)
+    for ended in (job, other):
+        assert lab.run(f"grep -l -a -z -x -s MTR_JOB={ended.id} /proc/[0-9]*/environ").stdout == b""
+
+
+def test_a_job_of_an_agent_has_a_directory_and_a_name_of_its_own(lab: Remote) -> None:
+    """The id was drawn before, and the directory counts from the project's."""
+    job_id = new_job_id()
+    job = lab.jobs.start("pwd; cat b.py", directory="./src/", job_id=job_id)
+    assert job.id == job_id
+    assert b"".join(job.read_output()).split(b"\n", 1)[0].endswith(b"/src")
+    assert lab.jobs.start("pwd", directory="/tmp").wait(timeout_s=30).status == 0

@@ -5,7 +5,8 @@
 #   keeper OPTIONS ARGV...      in the command's directory, with its environment; MTR_JOB is the job's id
 #
 #   OPTIONS  words: timeout=SECONDS after which the command is ended; after=ID,ID... and gpus=N, for what it waits first:
-#            see queue.sh, which then stands in front as well; pty: behind a terminal, see terminal.sh
+#            see queue.sh, which then stands in front as well; pty: behind a terminal, see terminal.sh; input: what
+#            type.sh writes to the FIFO "in" is the command's stdin, which is empty otherwise
 #
 # See start.sh for what is on disk; life.sh stands in front.
 #
@@ -17,12 +18,13 @@
 
 mtr_job=${0%/*} mtr_options=$1
 shift
-mtr_timeout='' mtr_after='' mtr_gpus='' mtr_why=exit mtr_stands=queued
+mtr_timeout='' mtr_after='' mtr_gpus='' mtr_input='' mtr_why=exit mtr_stands=queued
 for mtr_word in $mtr_options; do
   case $mtr_word in
     timeout=*) mtr_timeout=${mtr_word#*=} ;;
     after=*) mtr_after=${mtr_word#*=} ;;
     gpus=*) mtr_gpus=${mtr_word#*=} ;;
+    input) mtr_input=$mtr_job/in ;;
     pty)
       # shellcheck disable=SC2086  # words of ours
       set -- $MTR_TERMINAL "$mtr_job/terminal" "$@"
@@ -74,9 +76,20 @@ if [ -n "$mtr_timeout" ]; then
   ) &
   mtr_watch=$!
 fi
+mtr_holder=
+if [ -n "$mtr_input" ]; then
+  # One writer is always there, or stdin would end with the first. It goes when somebody opens "hold".
+  (
+    exec >"$mtr_input"
+    read -r mtr_word <"$mtr_job/hold"
+    exec >/dev/null
+    printf '' >"$mtr_job/in.ended"
+  ) &
+  mtr_holder=$!
+fi
 (
   # Not behind the parenthesis: mksh would open them itself, and remark on a signal there.
-  exec >>"$mtr_job/out" 2>>"$mtr_job/err" || exit 125
+  exec >>"$mtr_job/out" 2>>"$mtr_job/err" <"${mtr_input:-/dev/null}" || exit 125
   # What is not there is told without the keeper's insides.
   case $1 in */*) ;; *) command -v "$1" >/dev/null || {
     printf 'mtr: %s: command not found on the server\n' "$1" >&2
@@ -89,4 +102,5 @@ mtr_s=$?
 [ "$mtr_s" -le 255 ] || mtr_s=$((mtr_s - 128))
 # Once the time is over, the watch ends what would not go on TERM.
 [ -z "$mtr_watch" ] || [ -f "$mtr_job/overdue" ] || kill "$mtr_watch"
+[ -z "$mtr_holder" ] || kill "$mtr_holder"
 finish "$mtr_s"

@@ -28,6 +28,7 @@
 #                    STATUS as a shell reports it, SECONDS since the epoch, WHY is exit, stopped, timeout or failed
 #   out, err         what the job prints, as it is
 #   origin           stdin; origin.new while it comes
+#   in, hold         FIFOs of one whose stdin is not empty: see type.sh
 #   manifest         the record of CLIENT: what of the project was synced, and what each file was
 #   tree             the copy: see copy.sh
 #   gpus             what was pinned (queue.sh)
@@ -82,7 +83,10 @@ make_job() {
   printf '%s\n' "$mtr_about" >"$mtr_new/about" && printf '%s\n' "$mtr_keeper_text" >"$mtr_new/keeper" || return 1
   [ -z "$mtr_stop" ] || printf '%s\n' "$mtr_stop" >"$mtr_new/stop" || return 1
   # printf, since a redirection that fails ends a shell that has it on a special builtin.
-  case " $mtr_options " in *" pty "*) make_terminal || return 1 ;; esac
+  case " $mtr_options " in
+    *" pty "*) make_terminal || return 1 ;;
+    *" input "*) mkfifo -m 600 -- "$mtr_new/in" "$mtr_new/hold" || return 1 ;;
+  esac
   for mtr_f in queued out err; do printf '' >"$mtr_new/$mtr_f" || return 1; done
   if [ -n "$mtr_copy" ]; then
     copy_tree "$mtr_new/tree" || return
