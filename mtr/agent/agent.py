@@ -21,6 +21,7 @@ from mtr.status import load_statuses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from mtr.agent.model import Listed, Look
     from mtr.remote import Remote
@@ -111,12 +112,16 @@ class Agent:
         names = [server] if server else [*self._commands]
         return [listed for name in names for listed in self._get_commands(name).list()]
 
-    def get_remote(self, server: str | None = None) -> Remote:
-        """Return the project on ``server``, over an open connection."""
+    def borrow(self, server: str | None = None) -> AbstractContextManager[Remote]:
+        """Return the project on ``server``, over an open connection, for one thread at a time.
+
+        Raises:
+            UsageError: it is this machine.
+        """
         commands = self._get_commands(server or self.default_server)
         if not isinstance(commands, RemoteCommands):
             raise UsageError(f"{LOCAL} is this machine: its files are where they are", hint="name a server")
-        return commands.remote
+        return commands.borrow()
 
     def _get_commands(self, name: str) -> Commands:
         with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mtr.agent.model import TIMED_OUT, Listed, Look, Order, TokenUnknown
@@ -20,14 +21,17 @@ from mtr.jobs.start import new_job_id
 from mtr.streams.piece import Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mtr.jobs.look import Output
     from mtr.jobs.model import Job
     from mtr.remote import Remote
 
-MAX_WAITING = 6
-"""Sessions that wait on the server at once, of those that sshd allows on a connection (MaxSessions, 10 as it comes)."""
+MAX_SESSIONS = 8
+"""At once, of those that sshd allows on a connection (MaxSessions, 10 as it comes): others use it, too."""
+
+MAX_WAITING = 4
+"""Of these, how many may wait on the server for news."""
 
 KEPT_FAILURES = 1000
 
@@ -49,23 +53,31 @@ class RemoteCommands:
     def __init__(self, name: str, open_remote: Callable[[], Remote]) -> None:
         self.name = name
         self._open_remote = open_remote
-        self._remote: Remote | None = None
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
-        self._waiting = threading.Semaphore(MAX_WAITING)
+        self._sessions = threading.BoundedSemaphore(MAX_SESSIONS)
+        self._idle: list[Remote] = []
+        self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._starts: dict[str, _Start] = {}
 
-    @property
-    def remote(self) -> Remote:
-        """The project on the server, over an open connection.
+    @contextmanager
+    def borrow(self) -> Iterator[Remote]:
+        """Give the project on the server, over an open connection, to one thread at a time.
+
+        Which master a connection uses is its own matter, and changes when that takes no more sessions.
 
         Raises:
             MtrError: it cannot be reached; nobody is asked for a password.
         """
-        with self._lock:
-            if self._remote is None:
-                self._remote = self._open_remote()
-            return self._remote
+        with self._sessions:
+            with self._lock:
+                remote = self._idle.pop() if self._idle else None
+            remote = remote or self._open_remote()
+            try:
+                yield remote
+            finally:
+                with self._lock:
+                    self._idle.append(remote)
 
     def start(self, order: Order) -> str:
         """Begin to start what is ordered; return its token at once."""
@@ -98,15 +110,16 @@ class RemoteCommands:
         start.is_over.set()
 
     def _start_job(self, token: str, order: Order) -> None:
-        self.remote.jobs.start(
-            order.command,
-            name=order.name,
-            timeout_s=order.timeout_s,
-            pty=order.use_pty,
-            stdin=True,
-            directory=order.directory,
-            job_id=token,
-        )
+        with self.borrow() as remote:
+            remote.jobs.start(
+                order.command,
+                name=order.name,
+                timeout_s=order.timeout_s,
+                pty=order.use_pty,
+                stdin=True,
+                directory=order.directory,
+                job_id=token,
+            )
 
     def _stop_quietly(self, token: str) -> None:
         try:
@@ -116,8 +129,8 @@ class RemoteCommands:
 
     def sync(self, *, full: bool = False) -> object:
         """Bring the project's files; one at a time."""
-        with self._syncing:
-            return self.remote.sync(full=full)
+        with self._syncing, self.borrow() as remote:
+            return remote.sync(full=full)
 
     def look(self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float) -> Look:
         """Tell how the command stands, and what it has printed behind ``offsets``, waiting for news up to ``wait_s``.
@@ -143,12 +156,14 @@ class RemoteCommands:
             ) from error
 
     def _look(self, token: str, offsets: tuple[int, int], limit_bytes: int, end_s: float) -> Look:
-        connection, pause_s = self.remote.connection, 0.5
+        pause_s = 0.5
         while True:
             left_s = max(0, round(end_s - time.monotonic()))
             has_place = bool(left_s) and self._waiting.acquire(blocking=False)
             try:
-                found = look_at(connection, token, offsets, limit_bytes=limit_bytes, wait_s=left_s if has_place else 0)
+                wait_there_s = left_s if has_place else 0
+                with self.borrow() as remote:
+                    found = look_at(remote.connection, token, offsets, limit_bytes=limit_bytes, wait_s=wait_there_s)
             finally:
                 if has_place:
                     self._waiting.release()
@@ -170,7 +185,8 @@ class RemoteCommands:
         if start := self._starts.get(token):
             start.is_over.wait()
         try:
-            send_input(self.remote.connection, token, data, end=end)
+            with self.borrow() as remote:
+                send_input(remote.connection, token, data, end=end)
         except JobNotFound as error:
             raise TokenUnknown(f"no command on {self.name} has the token {token}") from error
 
@@ -188,15 +204,16 @@ class RemoteCommands:
         self._stop(token)
 
     def _stop(self, token: str) -> None:
-        connection = self.remote.connection
         try:
-            stop_job(connection, choose_job(token, load_jobs(connection, [token])))
+            with self.borrow() as remote:
+                stop_job(remote.connection, choose_job(token, load_jobs(remote.connection, [token])))
         except JobNotFound as error:
             raise TokenUnknown(f"no command on {self.name} has the token {token}") from error
 
     def list(self) -> list[Listed]:
         """Return the jobs of the server and what is being started, the oldest first."""
-        found = [_build_listed(self.name, job) for job in load_jobs(self.remote.connection)]
+        with self.borrow() as remote:
+            found = [_build_listed(self.name, job) for job in load_jobs(remote.connection)]
         known = {listed.token for listed in found}
         for token, start in [*self._starts.items()]:
             if token not in known:
