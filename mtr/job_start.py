@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from mtr.errors import ConfigError, MtrError
 from mtr.jobs.noted import drop_note
 from mtr.jobs.start import begin_job
@@ -39,18 +41,27 @@ def run_detached(
         hint = "mtr CMD, and stay; or a scheduled task there"
         raise ConfigError(f"{line.server_name} runs Windows, and jobs need a POSIX shell there", hint=hint)
     command = build_command(route, invocation.words, invocation.env)
-    job_id = begin_job(command, invocation, line, environ, route.project)
+    job_id, origin = begin_job(command, invocation, line, environ, route.project)
     try:
         status = execute(route, line, command, environ, voice, sync=invocation.sync, tty=False)
     except MtrError:
         drop_note(job_id, environ)
         raise
-    if status != 0:
+    greeting, is_told = split_answer(origin.read_answer(), job_id)
+    _pass_on(greeting)
+    if status != 0 or not is_told:
         from mtr.jobs.model import JobError
 
         drop_note(job_id, environ)
         raise JobError(f"no job was started on {line.label}", hint="see what the server says above; mtr doctor")
     voice.note(job=job_id)
+    try:
+        _write(1, f"{job_id}\n".encode())
+    except OSError as error:
+        from mtr.jobs.model import JobError
+
+        message = f"job {job_id} runs on {line.server_name}, but its id could not be printed: {error.strerror}"
+        raise JobError(message, hint=f"mtr job stop {job_id}") from error
     voice.show_done(f"on {line.server_name}; follow: mtr job logs -f {job_id}; stop: mtr job stop {job_id}")
     if notify := invocation.notify or route.notify:
         from mtr.notify import start_watcher
@@ -58,3 +69,25 @@ def run_detached(
         server = invocation.server or environ.get("MTR_SERVER") or line.server_name
         start_watcher(job_id, server, notify, invocation.directory, environ)
     return 0
+
+
+def split_answer(answer: bytes, job_id: str) -> tuple[bytes, bool]:
+    """Return what stands in front of the id in what ``start.sh`` has answered, and whether that is there.
+
+    A login shell may greet, without the end of a line too, or never come to run what it is given.
+    """
+    told = f"{job_id}\n".encode()
+    return answer.removesuffix(told), answer.endswith(told)
+
+
+def _pass_on(greeting: bytes) -> None:
+    """Show what is the server's own: on stderr, since the id alone is the output."""
+    try:
+        _write(2, greeting if greeting[-1:] in (b"", b"\n") else greeting + b"\n")
+    except OSError:
+        pass
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -21,7 +21,7 @@ from mtr.jobs.follow import Follower
 from mtr.jobs.model import Job, JobError
 from mtr.jobs.noted import drop_note, note_job
 from mtr.jobs.patience import RETRY_S
-from mtr.jobs.start import new_job_id, turn_into_start
+from mtr.jobs.start import new_job_id, render_seconds, turn_into_start
 from mtr.ssh.diagnosis import build_refusal
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Jobs:
         name = name and ensure_job_name(name)
         _ensure_posix(self._connection)
         command, job_id = self._build_command(argv), new_job_id()
-        turn_into_start(command, job_id, name, [] if timeout_s is None else [f"timeout={timeout_s:g}"])
+        turn_into_start(command, job_id, name, [] if timeout_s is None else [f"timeout={render_seconds(timeout_s)}"])
         found = self._connection.run(command, timeout_s=60.0)
         if found.status == EXIT_FAILURE and (refusal := self._connection.load_refusal(command.run_id)):
             raise build_refusal(self._connection.server_name, command, refusal)

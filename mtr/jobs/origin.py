@@ -1,6 +1,7 @@
 """What a job was started with: git's commit and the differences, told by a program that runs beside the start.
 
-Its output goes straight to the server as the stdin of ``start.sh``: nobody here waits for git. Builtin modules only.
+Its output goes straight to the server as the stdin of ``start.sh``: nobody here waits for git. What that answers is
+kept, since an rc file there may print something in front of it. Builtin modules only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TERM = 15
+MAX_ANSWER_BYTES = 1 << 20
 
 
 class Origin(Feed):
@@ -34,6 +36,9 @@ class Origin(Feed):
     def open(self) -> int:
         """Begin to tell; return the descriptor to read from, which whoever takes it closes."""
         self.close()
+        if self.out != Feed.out:
+            os.close(self.out)
+        self.out = self._open_nameless()
         if self._root is None:
             return open_input(b"")
         (out, out_end), source = os.pipe(), self._open_paths()
@@ -48,14 +53,23 @@ class Origin(Feed):
 
     def _open_paths(self) -> int:
         """Return a descriptor that reads the paths, in a file without a name: they may be more than a pipe holds."""
-        place = f"{ensure_state_dir(self._environ)}/origin.{os.getpid()}"
-        source = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.unlink(place)
+        source = self._open_nameless()
         data = memoryview(b"".join(path + b"\0" for path in self.paths))
         while data:
             data = data[os.write(source, data) :]
         os.lseek(source, 0, os.SEEK_SET)
         return source
+
+    def _open_nameless(self) -> int:
+        """Return a descriptor of a file without a name, which takes more than a pipe holds."""
+        place = f"{ensure_state_dir(self._environ)}/origin.{os.getpid()}"
+        found = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.unlink(place)
+        return found
+
+    def read_answer(self) -> bytes:
+        """Return what has come from there to stdout."""
+        return os.pread(self.out, MAX_ANSWER_BYTES, 0) if self.out != Feed.out else b""
 
     def close(self) -> None:
         """See that nothing of it goes on."""

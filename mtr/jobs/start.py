@@ -41,20 +41,20 @@ def new_job_id() -> str:
 
 def begin_job(
     command: Command, invocation: Invocation, line: Line, environ: Mapping[str, str], project: Project | None
-) -> str:
+) -> tuple[str, Origin]:
     """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
 
-    Returns the job's id.
+    Returns the job's id, and what takes the server's answer.
 
     Raises:
         JobNotFound: a job that it is to wait for is not on that server.
     """
     after = _find_after(invocation.after, line) if invocation.after else []
     job_id = prepare_job(command, invocation, environ, project, after)
-    command.feed = Origin(project.root if project is not None and invocation.sync else None, environ)
+    command.feed = origin = Origin(project.root if project is not None and invocation.sync else None, environ)
     server = invocation.server or environ.get("MTR_SERVER") or line.server_name
     note_job(job_id, server, environ, name=invocation.name or "")
-    return job_id
+    return job_id, origin
 
 
 def prepare_job(
@@ -69,7 +69,7 @@ def prepare_job(
     ``after`` are the ids of those that it waits for.
     """
     job_id = new_job_id()
-    options = [f"timeout={invocation.timeout_s:g}"] if invocation.timeout_s else []
+    options = [f"timeout={render_seconds(invocation.timeout_s)}"] if invocation.timeout_s else []
     options += [f"after={','.join(after)}"] if after else []
     options += [f"gpus={invocation.gpus}"] if invocation.gpus else []
     if project is not None and (copy := _choose_copy(invocation)):
@@ -130,6 +130,11 @@ def turn_into_start(
     command.argv = ("/bin/sh", "-c", start + load_script("remote/job/start.sh"), "mtr-start", *fixed, *inner)
     command.is_text = False
     command.tells_home = True
+
+
+def render_seconds(seconds: float) -> str:
+    """Return ``seconds`` as every sleep(1) takes them that takes parts of a second: without an exponent."""
+    return f"{max(seconds, 0.001):.3f}".rstrip("0").rstrip(".")
 
 
 def build_pulls(wanted: Sequence[str]) -> dict[str, str]:

@@ -26,10 +26,11 @@ VARIABLE_BYTES = 100_000
 class Feed:
     """Something that a command's stdin comes from; opened again where a session has to be asked for once more.
 
-    ``paths`` are those that the command finds synced.
+    ``paths`` are those that the command finds synced. ``out`` is the descriptor that takes its stdout, once it is open.
     """
 
     paths: Sequence[bytes] = ()
+    out = 1
 
     def open(self) -> int:
         """Return a descriptor to read from, which whoever takes it closes."""
@@ -47,7 +48,7 @@ class Command:
     the tree there must be (see ``gate.sh``), "" that it does not matter. ``python`` is the environment that it runs in
     (see ``python.sh``), ``timeout_s`` after how long it is ended; with ``tells_home`` MTR_HOME is the login's home,
     MTR_NO the file for the reason of a refusal, and MTR_TOKEN the token.
-    ``feed`` is what its stdin comes from, instead of mtr's own.
+    ``feed`` is what its stdin comes from, and where its stdout goes, instead of mtr's own.
     """
 
     __slots__ = (

@@ -134,10 +134,11 @@ class Line(Wire):
                     call.feed.close()
 
     def _open_fed(self, call: GateCall, terminal: str) -> Session | SshSession:
-        """Ask for the session of ``call`` on mtr's own descriptors, or with a stdin of its own."""
+        """Ask for the session of ``call`` on mtr's own descriptors, or with a stdin and stdout of its own."""
         source = 0 if call.feed is None else call.feed.open()
+        out = 1 if call.feed is None else call.feed.out
         try:
-            return self.open_session(call.remote_command, (source, 1, 2), call.environ, terminal=terminal)
+            return self.open_session(call.remote_command, (source, out, 2), call.environ, terminal=terminal)
         finally:
             if source:
                 os.close(source)
@@ -247,7 +248,9 @@ class Line(Wire):
 
     def load_refusal(self, run_id: str) -> list[str]:
         """Return the lines that the gate left when it refused the run, [] if it did not refuse."""
-        return self.run_script("remote/refusal.sh", [run_id]).stdout.decode(errors="replace").splitlines()
+        said = self.run_script("remote/refusal.sh", [run_id]).stdout.decode(errors="replace")
+        # In front of the mark stands whatever an rc file prints.
+        return said.partition("\nmtr-no\n")[2].splitlines()
 
 
 LOOKS_S = (*range(1, 16), *range(20, 131, 10))
