@@ -52,6 +52,8 @@ printf '%s %s %s %s\n' "$$" "$mtr_start" "$mtr_boot" "$(date +%s)" >"$mtr_job/qu
 }
 trap 'finish 143' TERM
 trap 'finish 130' INT
+# Who stops a job before its first process has signed leaves the mark, and waits for that.
+[ ! -f "$mtr_job/stopping" ] || finish 143
 [ -z "$mtr_after" ] || await_jobs "$mtr_after"
 [ -z "$mtr_gpus" ] || await_gpus "$mtr_gpus"
 date +%s >>"$mtr_job/queued"
@@ -60,15 +62,17 @@ trap : INT QUIT TERM
 
 mtr_watch=
 if [ -n "$mtr_timeout" ]; then
-  # shellcheck disable=SC2086
+  # Not every sleep takes a part of a second.
+  case $mtr_timeout in *.*) sleep 0.01 || mtr_timeout=$((${mtr_timeout%.*} + 1)) ;; esac
   (
     trap - INT QUIT
     trap '[ -z "$!" ] || kill "$!"; exit' TERM
     sleep "$mtr_timeout" &
     wait "$!" || exit
     trap - TERM
-    : >"$mtr_job/overdue"
-    exec /bin/sh "$mtr_job/stop" "${mtr_job##*/}" 10 keeper
+    # A rename takes no space, and no file, where there is none to be had.
+    mv -- "$mtr_job/stop" "$mtr_job/overdue"
+    exec /bin/sh "$mtr_job/overdue" "${mtr_job##*/}" 10 keeper
   ) &
   mtr_watch=$!
 fi
