@@ -31,7 +31,8 @@ print_patch() {
   # Before the first commit, against the empty tree.
   ask_git rev-parse -q --verify HEAD >/dev/null || base=$(ask_git hash-object -t tree /dev/null)
   index=$(ask_git rev-parse --git-path index)
-  [ ! -f "$index" ] || cp -- "$index" "$work/index"
+  # With its time: git reads a file again that was changed in the very second of its index, which it cannot see else.
+  [ ! -f "$index" ] || cp -p -- "$index" "$work/index"
   blob=$(ask_git hash-object -t blob /dev/null) prefix=$(ask_git rev-parse --show-prefix)
   ask_git ls-files -o --exclude-standard -z -- . | keep_synced | tr '\0' '\n' |
     PREFIX=$prefix awk -v b="$blob" '{ printf "100644 %s 0\t%s%s\n", b, ENVIRON["PREFIX"], $0 }' | tr '\n' '\0' >"$work/new"
@@ -47,7 +48,7 @@ print_patch() {
     GIT_LITERAL_PATHSPECS=1 xargs -0 sh -c 'base=$1
       shift
       git -c core.fsmonitor=false diff --binary --relative --no-renames --no-color --no-ext-diff --no-textconv \
-        --src-prefix=a/ --dst-prefix=b/ --diff-filter=d "$base" -- "$@"' sh "$base" <"$work/synced"
+        --submodule=short --src-prefix=a/ --dst-prefix=b/ --diff-filter=d "$base" -- "$@"' sh "$base" <"$work/synced"
   fi
   # What was deleted, without what was in it: git apply takes that for a binary file, and asks for no more than its hash.
   print_differences --full-index --irreversible-delete --diff-filter=D "$base" -- . |
@@ -55,7 +56,8 @@ print_patch() {
 }
 
 print_differences() {
-  ask_git diff --binary --relative --no-renames --no-color --no-ext-diff --no-textconv --src-prefix=a/ --dst-prefix=b/ "$@"
+  ask_git diff --binary --relative --no-renames --no-color --no-ext-diff --no-textconv --submodule=short \
+    --src-prefix=a/ --dst-prefix=b/ "$@"
 }
 
 print_origin() {
