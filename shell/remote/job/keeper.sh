@@ -80,11 +80,14 @@ fi
   # Not behind the parenthesis: mksh would open them itself, and remark on a signal there.
   exec >>"$mtr_job/out" 2>>"$mtr_job/err" || exit 125
   # What is not there is told without the keeper's insides.
-  case $1 in */*) ;; *) command -v "$1" >/dev/null || {
+  case $1 in */*) ;; *) command -v -- "$1" >/dev/null || {
     printf 'mtr: %s: command not found on the server\n' "$1" >&2
     exit 127
   } ;; esac
-  exec "$@"
+  case $1 in
+    -*) "$@" ;;
+    *) exec "$@" ;;
+  esac
 )
 mtr_s=$?
 # ksh reports death by signal n as 256+n, everyone else as 128+n.

@@ -155,4 +155,10 @@ while [ -f "$mtr_job/queued" ] && [ ! -s "$mtr_job/queued" ] && [ "$mtr_i" -lt 2
   mtr_i=$((mtr_i + 1))
   sleep 0.02 2>/dev/null || sleep 1
 done
+# Its environment tells of one that is only slow, also while something else stands in front of it.
+if [ -f "$mtr_job/queued" ] && [ ! -s "$mtr_job/queued" ] && [ -r /proc/self/environ ] &&
+  ! grep -q -a -z -x -s -e "MTR_JOB=$mtr_id" /proc/[0-9]*/environ; then
+  mtr_new=$mtr_job
+  refuse job "its first process ended at once, and told nobody why: a limit of processes, files or memory there may"
+fi
 printf '%s\n' "$mtr_id"

@@ -14,7 +14,7 @@ import pytest
 
 from mtr.jobs.model import Job, parse_listing
 from mtr.scripts import load_script
-from tests.lab.processes import is_alive, wait_until
+from tests.lab.processes import end_tree, is_alive, wait_until
 from tests.unit.shells import POSIX_SHELLS, run_shell
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Site:
     def __init__(self, home: Path, shell: list[str], *, has_proc: bool = True) -> None:
         self.home = home
         self._shell = shell
-        self._has_proc = has_proc
+        self.has_proc = has_proc
         self.adapts: dict[str, str] = {}
         """What stands in another place there."""
 
@@ -42,7 +42,7 @@ class Site:
         text = text.replace("/bin/sh", " ".join(self._shell))
         for before, after in self.adapts.items():
             text = text.replace(before, after)
-        return text if self._has_proc else text.replace("/proc/", "/nowhere/")
+        return text if self.has_proc else text.replace("/proc/", "/nowhere/")
 
     def call(self, name: str, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run ``shell/remote/job/NAME.sh`` with ``words``."""
@@ -196,6 +196,26 @@ def test_a_job_is_stopped_while_it_is_being_started(site: Site) -> None:
     assert site.look().state == "stopped"
 
 
+def test_a_number_that_another_process_has_got_meanwhile(site: Site) -> None:
+    """What was seen as the job's counts by its start: who has the number later gets no KILL, and is not waited for."""
+    site.start("sh", "-c", "echo pid $$; exec sleep 1000")
+    wait_until(lambda: b"pid" in (site.at() / "out").read_bytes(), "the job")
+    command = site.pids()[0]
+    text = "trap '' TERM; echo up; while :; do sleep 0.1; done"
+    with subprocess.Popen(["sh", "-c", text], stdout=subprocess.PIPE, start_new_session=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"up\n"
+        # As if its number had been that of a child of the command's, as long as that lived.
+        shown = f"$1 == {other.pid} {{ $2 = {command}; $NF = 1999 }} {{ print }}"
+        site.put_program("ps", f'if kill -0 {command}; then /bin/ps "$@" | awk \'{shown}\'; else /bin/ps "$@"; fi')
+        try:
+            assert site.call("stop", ID, "1", "client").stdout == b"\ngone\n"
+            assert other.poll() is None
+        finally:
+            end_tree(other.pid)
+    assert site.look().state == "stopped"
+
+
 def test_an_end_of_its_own_is_not_taken_for_a_stop(site: Site) -> None:
     """A job that has ended leaves no mark of one who would stop it."""
     site.start("true")
@@ -241,6 +261,19 @@ def test_no_signal_is_ignored_without_setsid_f_and_perl(site: Site, tool: str) -
     assert site.await_state("done", "failed").status == 0
     printed = (site.at() / "out").read_text().split()
     assert printed == ["[13]", "True"]
+
+
+def test_a_job_that_comes_to_nothing_is_refused(site: Site) -> None:
+    """Where its first process is gone before it has signed (a limit, no memory), there is no id and nothing is left."""
+    site.put_program("setsid", "exit 0")
+    done = site.ask_start("true")
+    if site.has_proc:
+        assert (done.returncode, done.stdout) == (125, b"")
+        assert b"its first process ended at once" in done.stderr
+        assert list(site.at().parent.iterdir()) == []
+    else:
+        # Nothing tells of environments there: it may only be slow.
+        assert (done.returncode, site.look().reason) == (0, "being started")
 
 
 IGNORED = """import os, signal
