@@ -39,8 +39,8 @@ def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], 
 def _sort(answers: Answers[list[Job]]) -> list[Job]:
     # Two names in a configuration may mean one machine: its jobs are there once, under the first of them.
     jobs = {(job.id, job.started_s): job for name in reversed(answers.order) for job in answers.found.get(name, ())}
-    # Each server has a clock of its own, and this machine another.
-    return sorted(jobs.values(), key=lambda job: (-(job.age_s or 0), job.id))
+    # Each server has a clock of its own, and this machine another; those of one server stay in their order.
+    return sorted(jobs.values(), key=lambda job: -(job.age_s or 0))
 
 
 def find_jobs(

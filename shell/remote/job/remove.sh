@@ -16,6 +16,8 @@ cd -- "$HOME/.mtr/jobs" || exit 1
 
 lives() {
   find_keeper "$1"
+  # It has written that down, and goes: who has waited for the end may remove the job at once.
+  case $mtr_at in ended.*) return 1 ;; esac
   [ -z "$mtr_keeper" ] || return 0
   [ "$mtr_at" = queued ] && [ ! -s "$1/queued" ] && [ -n "$(find "$1/queued" -mmin -1 2>/dev/null)" ]
 }
