@@ -94,6 +94,10 @@ def _find(invocation: Invocation, words: tuple[str, ...]) -> list[tuple[BaseConn
     return find_jobs(words, invocation.directory, invocation.server, os.environ, Voice())
 
 
+MAX_COUNT = 10**15
+"""More than any output has, and a number for every shell."""
+
+
 @job.command("list")
 @click.option("--all", "everything", is_flag=True, help="Also those that ended long ago.")
 @click.option("--running", is_flag=True, help="Only those that have not ended.")
@@ -145,7 +149,7 @@ def _say_rest(left_out: int, *, running: bool, is_empty: bool) -> None:
 @job.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
 @click.option("--stderr", is_flag=True, help="Its stderr; else its stdout.")
-@click.option("--tail", type=click.IntRange(min=0), metavar="BYTES", help="Begin so many bytes before the present end.")
+@click.option("-n", "--tail", type=click.IntRange(0, MAX_COUNT), metavar="LINES", help="Begin with the last LINES.")
 @click.option("--offset", type=click.IntRange(min=0), metavar="BYTES", help="Begin behind so many bytes.")
 @click.argument("word", metavar="ID")
 @click.pass_obj
