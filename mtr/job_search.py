@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mtr.errors import MtrError, ServerNotFound, UsageError
 from mtr.fleet import Answers, ask_all, list_servers
 from mtr.jobs.ask import load_jobs, remove_jobs
 from mtr.jobs.choose import choose_job
@@ -18,7 +19,7 @@ from mtr.jobs.prune import choose_prunable, load_sizes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mtr.errors import MtrError
+    from mtr.config.model import Server
     from mtr.jobs.model import Job
     from mtr.ssh.base import BaseConnection
     from mtr.voice import Voice
@@ -35,7 +36,20 @@ def load_all_jobs(
 
 
 def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice) -> Answers[list[Job]]:
-    return ask_all(list_servers(directory, server, environ), load_jobs, environ, voice)
+    return ask_all(_list_some(directory, server, environ), load_jobs, environ, voice)
+
+
+def _list_some(directory: str | None, server: str | None, environ: Mapping[str, str]) -> list[Server]:
+    """Return the servers to ask.
+
+    Raises:
+        ServerNotFound: there are none. That is not the same as no job: a project's servers are known in the project.
+    """
+    servers = list_servers(directory, server, environ)
+    if not servers:
+        hint = "mtr -C PROJECT job list, or with the server: mtr job list -s user@host"
+        raise ServerNotFound("no server is configured here, so none can be asked for jobs", hint=hint)
+    return servers
 
 
 def _sort(answers: Answers[list[Job]]) -> list[Job]:
@@ -52,9 +66,12 @@ def find_jobs(
 
     Raises:
         JobNotFound: a word means none, or more than one.
+        UsageError: a word is empty.
     """
+    if not all(words):
+        raise UsageError("the id of a job is empty", hint="mtr job list")
     noted = {find_noted(word, environ) if len(word) == _FULL_ID and word.isalnum() else "" for word in words}
-    if server is None and len(noted) == 1 and (only := noted.pop()):
+    if server is None and len(noted) == 1 and (only := noted.pop()) and _is_known(directory, only, environ):
         server = only
     answers = _ask(directory, server, environ, voice)
     if answers.failed and not answers.found:
@@ -64,6 +81,22 @@ def find_jobs(
     jobs = _sort(answers)
     chosen = [choose_job(word, jobs) for word in words]
     return [(answers.connections[job.server], job) for job in chosen]
+
+
+def _is_known(directory: str | None, noted: str, environ: Mapping[str, str]) -> bool:
+    """Tell whether ``noted`` can be asked: the note may be of another project, or of a name that was changed."""
+    try:
+        return bool(list_servers(directory, noted, environ))
+    except ServerNotFound:
+        return False
+
+
+def look_again(connection: BaseConnection, job: Job) -> Job:
+    """Return ``job`` as it stands now, or as it was where its server does not say."""
+    try:
+        return next(iter(load_jobs(connection, [job.id])), job)
+    except MtrError:
+        return job
 
 
 def find_base(
@@ -140,4 +173,4 @@ def prune_jobs(
                 drop_note(job.id, environ)
         return Pruned(tuple(gone), {job.id: sizes.get(job.id, 0) for job in gone})
 
-    return ask_all(list_servers(directory, server, environ), prune, environ, voice)
+    return ask_all(_list_some(directory, server, environ), prune, environ, voice)
