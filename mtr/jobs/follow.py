@@ -41,7 +41,7 @@ class Follower:
     """Reads one stream of a job; ``offset`` is the next byte, and where to resume after an interruption."""
 
     def __init__(self, line: Line, job_id: str, stream: str, offset: int, *, tail: int | None = None) -> None:
-        """Begin behind ``offset`` bytes, a negative one counts from the present end; or with the last ``tail`` lines."""
+        """Begin behind ``offset`` bytes; a negative one counts from the present end; or ``tail`` lines before it."""
         self._line = line
         self._tail = tail
         self._job_id = job_id

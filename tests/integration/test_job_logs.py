@@ -170,7 +170,14 @@ def test_a_tail_counts_lines(jobs: Jobs) -> None:
     job = jobs.start(text + "printf 'a\\n\\nb'")
     jobs.ends(job)
     whole = long * 20 + b"a\n\nb"
-    for count, found in {0: b"", 1: b"b", 2: b"\nb", 3: b"a\n\nb", 4: long + b"a\n\nb", 13: long * 10 + b"a\n\nb"}.items():
+    for count, found in {
+        0: b"",
+        1: b"b",
+        2: b"\nb",
+        3: b"a\n\nb",
+        4: long + b"a\n\nb",
+        13: long * 10 + b"a\n\nb",
+    }.items():
         assert jobs.mtr("job", "logs", "-n", f"{count}", job).stdout == found, count
     for count in ("23", "24", "999999999999999"):
         assert jobs.mtr("job", "logs", "--tail", count, job).stdout == whole, count
