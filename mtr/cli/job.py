@@ -132,7 +132,7 @@ def _say_rest(total: int, shown: int, *, running: bool, where: str) -> None:
 
 @job.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
-@click.option("--stderr", is_flag=True, help="Its stderr; else its stdout.")
+@click.option("--stderr", is_flag=True, help="What it prints to stderr in place of stdout.")
 @click.option("-n", "--tail", type=click.IntRange(0, MAX_COUNT), metavar="LINES", help="Begin with the last LINES.")
 @click.option("--offset", type=click.IntRange(min=0), metavar="BYTES", help="Begin behind so many bytes.")
 @click.argument("word", metavar="ID")
