@@ -127,7 +127,7 @@ def _say_rest(total: int, shown: int, *, running: bool, where: str) -> None:
     elif running and not shown:
         Voice().say(f"no job waits or runs{where}; those that have ended: mtr job list")
     elif total > shown and not running:
-        Voice().say(f"{total - shown} more have ended: mtr job list --all")
+        Voice().say(f"{total - shown} more {'has' if total - shown == 1 else 'have'} ended: mtr job list --all")
 
 
 @job.command()
