@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.envelope import print_data, print_failure
+from mtr.cli.envelope import print_data
 from mtr.cli.job_group import JobStart, JobVerbs
 from mtr.cli.job_table import render_end
 from mtr.cli.options import take, take_json
@@ -18,10 +18,8 @@ from mtr.voice import Voice, render_bytes, show_error, wants_colour
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from mtr.command_line import Invocation
-    from mtr.fleet import Answers
     from mtr.jobs.model import Job
     from mtr.pull import Pull
     from mtr.ssh.base import BaseConnection
@@ -105,7 +103,7 @@ def list_jobs(invocation: Invocation, *, everything: bool, running: bool, as_jso
     jobs, answers = load_all_jobs(invocation.directory, invocation.server, os.environ, Voice())
     shown = choose_rows(jobs, everything=everything or as_json, running=running)
     if as_json:
-        _print_answers("jobs", [asdict(found) for found in shown], answers)
+        print_data("jobs", [asdict(found) for found in shown], answers.first_failure)
     elif shown:
         click.echo(render_jobs(shown, width=find_width(), has_colour=wants_colour(1)), nl=False, color=True)
     sys.stdout.flush()
@@ -115,14 +113,6 @@ def list_jobs(invocation: Invocation, *, everything: bool, running: bool, as_jso
         where = f" on {invocation.server}" if invocation.server else ""
         _say_rest(len(jobs), len(shown), running=running, where=where)
     return answers.exit_status
-
-
-def _print_answers(kind: str, data: list[dict[str, object]], answers: Answers[Any]) -> None:
-    """Print ``data`` of those servers that have answered, and the first error of the others."""
-    if answers.failed:
-        print_failure(kind, next(iter(answers.failed.values())), data)
-    else:
-        print_data(kind, data)
 
 
 def _say_rest(total: int, shown: int, *, running: bool, where: str) -> None:
@@ -390,7 +380,7 @@ def prune(invocation: Invocation, *, older: str | None, keep_size: str | None, a
     gone = [(found, pruned.sizes[found.id]) for pruned in answers.found.values() for found in pruned.jobs]
     if as_json:
         data = [{"id": found.id, "server": found.server, "bytes": size} for found, size in gone]
-        _print_answers("job-prune", data, answers)
+        print_data("job-prune", data, answers.first_failure)
     else:
         click.echo(render_pruned(gone), nl=False)
         word = "would be removed" if dry_run else "removed"
