@@ -50,7 +50,8 @@ def run_detached(
         raise
     _print_id(job_id, line)
     voice.note(job=job_id)
-    voice.show_done(f"on {line.server_name}; follow: mtr job logs -f {job_id}; stop: mtr job stop {job_id}")
+    go_on = f"join: mtr job attach {job_id}" if invocation.pty else f"follow: mtr job logs -f {job_id}"
+    voice.show_done(f"on {line.server_name}; {go_on}; stop: mtr job stop {job_id}")
     if notify := invocation.notify or route.notify:
         from mtr.notify import start_watcher
 

@@ -12,6 +12,8 @@
 # 3. What is under a name that begins with a dot was cut off while it was made or removed; nothing is made for a day.
 
 echo
+# A server that has never had a job has nothing to remove.
+[ -e "$HOME/.mtr/jobs" ] || [ $# -gt 0 ] || exit 0
 cd -- "$HOME/.mtr/jobs" || exit 1
 
 lives() {
