@@ -35,7 +35,7 @@ _PREFIXES = _RESERVED | {"!", "{", "}", "builtin", "command", "exec", "nohup"}
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 
 
-class NotPlainWords(ValueError):  # noqa: N818  what it is, in words that end up in a message
+class NotPlainWords(ValueError):
     """A shell would do more with a text than split it into words; the message says what, as the end of a sentence."""
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from mtr.config.env_file import is_within
 from mtr.config.merge import Sourced, Tree, build_tree, list_positions, merge_all, merge_trees
 from mtr.config.model import BUILT_IN_EXCLUDE, Config, Secret, Server, home_dir
-from mtr.config.schema import PASSWORD_KEYS
 from mtr.config.policy import build_rules
+from mtr.config.schema import PASSWORD_KEYS
 from mtr.config.source import Source, load_source
 from mtr.config.trust import explain_doubt, find_claim, leads_out
 from mtr.config.validate import ensure_valid, list_sections

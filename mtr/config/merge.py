@@ -1,9 +1,9 @@
 """Merging configurations from weak to strong. Pure.
 
-A tree is nested mappings; at its ends stand values with the place where they were written. Mappings merge key
-by key. A tuple of values is a list that adds up, weak ones first; any other value of the stronger tree replaces
-the weaker one's, unless it says itself that it can only restrict (``policy``). Keys stand strongest first, so the first of several names for one thing (two spellings of an
-ssh option, two ways to a password) is the one that counts. Merging is associative.
+A tree is nested mappings; at its ends stand values with the place where they were written. Mappings merge key by key. A
+tuple of values is a list that adds up, weak ones first; any other value of the stronger tree replaces the weaker one's,
+unless it says itself that it can only restrict (``policy``). Keys stand strongest first, so the first of several names
+for one thing (two spellings of an ssh option, two ways to a password) is the one that counts. Merging is associative.
 """
 
 from __future__ import annotations

@@ -133,6 +133,7 @@ SERVER_KEYS: dict[str, Any] = {
     "password_command": _describe("A command here whose first line of output is the password.", "string", **_LINE),
 }
 
+
 def _list_of_commands(description: str) -> dict[str, Any]:
     return _describe(description, "array", items={"type": "string", **_TEXT})
 
@@ -208,8 +209,7 @@ SCHEMA: dict[str, Any] = {
             additionalProperties={"type": "string", **_TEXT},
         ),
         "policy": {
-            "description": "What an AI agent may do that drives mtr; the policies of all files count, and each can only "
-            "restrict.",
+            "description": "What an AI agent that drives mtr may do; every file's policy counts, and only restricts.",
             "type": "object",
             "properties": POLICY_KEYS,
             "additionalProperties": False,

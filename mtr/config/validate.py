@@ -139,10 +139,10 @@ def _explain_type(instance: object, wanted: list[str]) -> str:
 
 
 def _find_further_problems(source: Source, *, is_own: bool) -> Iterator[Problem]:
-    """Find what the schema cannot say: templates of ``remote_dir``, names that differ in case alone, aliases, policy."""
+    """Find what the schema cannot say: templates of ``remote_dir``, twins that differ in case, aliases, policy."""
     yield from _find_odd_aliases(source, is_own=is_own)
-    for at, flaw in find_policy_flaws(source.data, is_own=is_own):
-        yield Problem(source.values[at], at, flaw)
+    for at, reason in find_policy_flaws(source.data, is_own=is_own):
+        yield Problem(source.values[at], at, reason)
     for path, section in list_sections(source.data):
         remote_dir = section.get("remote_dir")
         if isinstance(remote_dir, str) and (flaw := find_template_flaw(remote_dir)):
