@@ -199,7 +199,7 @@ class _Finder:
 
     def walk(self) -> None:
         """Fill ``commands``."""
-        characters = iter(f"{self._text}\n")
+        characters = iter(self._text)
         before = ""
         for character in characters:
             if character == "\\" and self._quote != "'":
@@ -212,6 +212,7 @@ class _Finder:
             else:
                 self._take(before, character)
             before = character
+        self._end_word()
 
     def _take(self, before: str, character: str) -> None:
         if self._outer and character == self._outer[-1][0] and not self._quote:

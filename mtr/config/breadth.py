@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from mtr.config.policy import Pattern
 
 _INTERPRETERS = frozenset(
-    """sh ash bash dash zsh ksh mksh fish csh tcsh rbash busybox toybox pwsh powershell cmd python pypy ipython perl ruby
-    irb node nodejs deno bun lua luajit php R Rscript julia octave tclsh wish expect osascript groovy scala ghci ocaml
-    guile racket gdb lldb sqlite3 psql mysql ed ex vi vim nvim view emacs nano""".split()  # noqa: SIM905
+    """sh ash bash dash zsh ksh mksh fish csh tcsh rbash busybox toybox pwsh powershell cmd python pypy ipython
+    perl ruby irb node nodejs deno bun lua luajit php R Rscript julia octave tclsh wish expect osascript groovy
+    scala ghci ocaml guile racket gdb lldb sqlite3 psql mysql ed ex vi vim nvim view emacs nano""".split()  # noqa: SIM905
 )
 """They run what stands in an argument, or what they read."""
 
@@ -29,8 +29,8 @@ _WRITTEN = frozenset("awk gawk mawk nawk sed jq bc dc m4".split())  # noqa: SIM9
 
 _LAUNCHERS = frozenset(
     """env xargs parallel nice ionice nohup setsid stdbuf timeout time watch sudo su doas runuser pkexec ssh mosh tmux
-    screen script strace ltrace perf valgrind chroot unshare nsenter flock taskset numactl chrt systemd-run at batch srun
-    sbatch salloc mpirun mpiexec torchrun deepspeed accelerate uvx npx pipx entr""".split()  # noqa: SIM905
+    screen script strace ltrace perf valgrind chroot unshare nsenter flock taskset numactl chrt systemd-run at batch
+    srun sbatch salloc mpirun mpiexec torchrun deepspeed accelerate uvx npx pipx entr""".split()  # noqa: SIM905
 )
 """They run the command in their arguments."""
 
@@ -45,6 +45,11 @@ _RUNNING = frozenset(
     shell x dlx install build test""".split()  # noqa: SIM905
 )
 """Subcommands that do."""
+
+_BEHIND_A_NAME = frozenset("ssh mosh chroot flock taskset".split())  # noqa: SIM905
+"""Launchers whose first argument is no command yet."""
+
+_CONTAINERS = frozenset("docker podman nerdctl kubectl apptainer singularity".split())  # noqa: SIM905
 
 _OPTIONS = frozenset(
     """find fd tar rsync scp sftp make gmake ninja just cmake bazel gradle mvn less more man zip unzip sort split curl
@@ -86,9 +91,10 @@ def _explain_other(program: str, fixed: list[str], pattern: Pattern) -> str:
     takes_options = "--" not in pattern.words
     if program in _WRITTEN and not fixed:
         return f"lets anything run: the first argument of {program} is a program, which can start others or write files"
-    if program in _LAUNCHERS and not fixed:
+    if program in _LAUNCHERS and len(fixed) < (2 if program in _BEHIND_A_NAME else 1):
         return f"lets anything run: {program} runs the command in its arguments"
-    if program in _SUBCOMMANDS and (not fixed or fixed[-1] in _RUNNING):
+    enters = program in _CONTAINERS and len(fixed) == 2 and fixed[0] in ("exec", "run")
+    if program in _SUBCOMMANDS and (not fixed or fixed[-1] in _RUNNING or enters):
         return f"lets anything run: options or subcommands of {program} run any command"
     if program == "git" and fixed[0] in _GIT_WRITERS and takes_options:
         return (

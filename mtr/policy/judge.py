@@ -103,10 +103,10 @@ class Policy:
     @property
     def servers(self) -> tuple[str, ...]:
         """The names that may be used; meaningless where no policy is active."""
-        known = dict.fromkeys([*self.configured, LOCAL])
-        listed = [rules.servers for rules in self.rules if rules.servers is not None]
-        first = known if not listed else dict.fromkeys(listed[0])
-        return tuple(name for name in first if all(name in names for names in listed))
+        # A file that lists none still speaks: for those that are configured. Another's list cannot add to them.
+        known = tuple(dict.fromkeys([*self.configured, LOCAL]))
+        lists = [known if rules.servers is None else rules.servers for rules in self.rules] or [known]
+        return tuple(name for name in dict.fromkeys(lists[0]) if all(name in names for names in lists))
 
     @property
     def max_timeout_s(self) -> int | None:
@@ -152,6 +152,15 @@ class Policy:
             return verdict
         reason = f"the policy is read-only, and does not let you {what} a server"
         return Verdict(REFUSED, reason=reason, rule=_name_key(rules, "read_only"), hint=_ASK)
+
+    def judge_env(self, names: Iterable[str]) -> Verdict:
+        """Judge whether a command may be given these environment variables besides those of the configuration."""
+        if not self.has_allow or not [*names]:
+            return Verdict(ALLOWED)
+        rule = next((_name_key(r, "allow") for r in self.rules if r.allow is not None), "policy.read_only")
+        reason = "the policy lists what may run, and a variable (PATH, LD_PRELOAD …) would change what that is"
+        hint = "leave variables out; the person can set them under `env` of the server, or allow `env NAME=* PROGRAM *`"
+        return Verdict(REFUSED, reason=reason, rule=rule, hint=hint)
 
     def resolve_timeout(self, asked_s: float | None) -> float | None:
         """Return the seconds that a command gets: what is asked for, or the most where nothing is.
@@ -221,7 +230,7 @@ class Policy:
         reason = f"the command {flaw}"
         if not self.has_allow:
             return Verdict(REFUSED, reason=reason, hint="give a program and its arguments")
-        rule = next((_name_key(r, "allow") for r in self.rules if r.allow is not None), "read_only")
+        rule = next((_name_key(r, "allow") for r in self.rules if r.allow is not None), "policy.read_only")
         hint = "no shell reads it: give one program and its arguments, with '...' around what is literal"
         return Verdict(REFUSED, reason=f"{reason}; the policy runs listed programs alone", rule=rule, hint=hint)
 
