@@ -40,7 +40,9 @@ MAX_BYTES = 10_000_000
 MAX_TEXT = 16_000
 """The longest word or text that is written whole; the others say how long they were."""
 
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT
+for _name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"):
+    _FLAGS |= getattr(os, _name, 0)
 
 
 class AuditFailed(MtrError):
@@ -120,6 +122,8 @@ class AuditLog:
 
     def _ensure_own(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
+        if os.name != "posix":
+            return
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             raise MtrError(f"{self.path} is no file of yours")
         if found.st_mode & 0o077:

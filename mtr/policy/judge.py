@@ -188,7 +188,7 @@ class Policy:
             rules = next(rules for rules in self.rules if _value_of(rules, key) == cap)
             hint = f"ask for {cap} {unit} at most, or leave it out"
             raise PolicyRefused(
-                f"{asked:g} {unit} is more than the policy's {cap}",
+                f"{asked} {unit} is more than the policy's {cap}",
                 detail=f"the rule: {_name_key(rules, key)}",
                 hint=hint,
             )

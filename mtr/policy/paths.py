@@ -15,6 +15,8 @@ On a server the path alone is looked at. A link there may lead out, which a comm
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 import os
 import secrets
 import stat
@@ -42,7 +44,11 @@ _IGNORED = dict.fromkeys(
     (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF)  # HFS+; git, utf8.c, next_hfs_char
 )
 
-_LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_LOOK = functools.reduce(
+    operator.or_, (getattr(os, name, 0) for name in ("O_RDONLY", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
+)
+"""Some of these are missing on Windows, where nothing is opened by it: see :func:`open_beneath`."""
+
 _HINT = "name a file inside the project"
 
 
@@ -85,7 +91,7 @@ class LocalFile:
         with self._parent(makes=True) as (folder, name):
             mode = self._find_mode(folder, name)
             # Named as downloads that are under way: no sync takes it along.
-            temporary = f".{name[:100]}.mtr-{secrets.token_hex(8)}"
+            temporary = f".put.mtr-{secrets.token_hex(8)}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
             try:
@@ -142,9 +148,11 @@ def open_beneath(base: Path, parts: Iterable[str], *, makes: bool = False) -> in
     """Return a descriptor of the directory ``parts`` below ``base``, reached through no link; or make it.
 
     Raises:
-        PolicyRefused: there is a link, or no directory, on the way.
+        PolicyRefused: there is a link, or no directory, on the way; or this system knows no such way (Windows).
         OSError: something is missing, or cannot be opened.
     """
+    if os.open not in os.supports_dir_fd:
+        raise PolicyRefused("files cannot be opened here so that no link is followed", hint="a person does it: mtr get")
     folder = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     for part in parts:
         try:

@@ -1,4 +1,4 @@
-"""A policy on a real server: the words that were judged are the words that the program gets, and no shell reads them."""
+"""A policy on a real server: the words that were judged are what the program gets, and no shell reads them."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("shell", sorted(POSIX_SHELLS))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(texts=st.lists(TEXTS, min_size=20, max_size=60))
 @example(
     texts=[
@@ -82,7 +82,7 @@ def test_what_is_taken_is_what_a_shell_makes_of_it(shell: str, place: Path, text
 
 
 @pytest.mark.parametrize("shell", sorted(POSIX_SHELLS))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(
     heads=st.lists(
         st.lists(

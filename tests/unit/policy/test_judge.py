@@ -368,3 +368,15 @@ def test_files_are_kept_apart(tmp_path: Path) -> None:
     assert outcomes == [ALLOWED, REFUSED, REFUSED]
     assert f"{place.user_file}:1:" in found.judge("gpu-01", "a bad").rule
     assert found.judge("evil", "a x").outcome == REFUSED
+
+
+@given(st.text() | st.text("ab*;$'\"\\ \n\0\ud800"), st.booleans())
+def test_any_text_gets_a_verdict(text: str, lists: bool) -> None:
+    """No command makes the judge fail, and only what is not refused comes with something to run."""
+    found = policy(**({"allow": ["a *", "b"]} if lists else {"deny": ["a *"]}))
+    for command in (text, [text], ["a", text]):
+        verdict = found.judge("gpu-01", command)
+        to_run = [what for what in (verdict.argv, verdict.text) if what is not None]
+        assert len(to_run) == (verdict.outcome == ALLOWED)
+        assert not lists or verdict.text is None
+        assert verdict.reason.isprintable()

@@ -18,6 +18,7 @@ from tests.unit.config.workplace import Workplace
 from tests.unit.policy.test_judge import policy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mtr.config.project import Project
@@ -183,6 +184,26 @@ def test_a_link_that_is_put_in_place_later_is_not_followed(place: Workplace, pro
     assert sorted(os.listdir(outside)) == ["a.txt"]
 
 
+def swap(folder: Path, aside: Path, outside: Path, ends: threading.Event) -> None:
+    """Let ``folder`` be a directory and a link to ``outside`` by turns."""
+    while not ends.is_set():
+        folder.rename(aside)
+        put(folder, lambda: folder.symlink_to(outside))
+        folder.unlink()
+        put(folder, lambda: aside.rename(folder))
+
+
+def put(folder: Path, bring: Callable[[], object]) -> None:
+    """Put something in the place of ``folder``, which a writer makes anew when it misses it."""
+    while True:
+        try:
+            bring()
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            return
+
+
 def test_a_race_is_lost_by_whoever_swaps(place: Workplace, project: Project) -> None:
     """A directory that turns into a link and back all the time: what is read is the project's, what is written too."""
     outside = place.home / "other"
@@ -190,31 +211,7 @@ def test_a_race_is_lost_by_whoever_swaps(place: Workplace, project: Project) -> 
     folder, aside = place.root / "src", place.root / "aside"
     ends = threading.Event()
 
-    def swap() -> None:
-        while not ends.is_set():
-            folder.rename(aside)
-            # The writer makes directories that it misses.
-            while not put_link():
-                shutil.rmtree(folder, ignore_errors=True)
-            folder.unlink()
-            while not put_back():
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def put_link() -> bool:
-        try:
-            folder.symlink_to(outside)
-        except FileExistsError:
-            return False
-        return True
-
-    def put_back() -> bool:
-        try:
-            aside.rename(folder)
-        except OSError:
-            return False
-        return True
-
-    swapper = threading.Thread(target=swap)
+    swapper = threading.Thread(target=swap, args=(folder, aside, outside, ends))
     swapper.start()
     seen = set()
     try:
@@ -287,3 +284,17 @@ def test_without_a_policy_a_path_there_is_free() -> None:
     """As it is for `mtr get`."""
     assert resolve_remote("/data/x", "~/mtr/p", Policy()) == "/data/x"
     assert resolve_remote("/data/p/x", "/data/p", policy(max_running=1)) == "/data/p/x"
+
+
+def test_names_may_be_as_long_as_names_may_be(place: Workplace, project: Project) -> None:
+    """What is written meanwhile has a short one."""
+    found = resolve_local("é" * 127, project)
+    assert (found.replace([b"x"]), read(found)) == (1, b"x")
+
+
+def test_where_links_cannot_be_ruled_out_nothing_is_opened(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    monkeypatch.setattr(os, "supports_dir_fd", set())
+    for act in (lambda file: file.open(), lambda file: file.replace([b"x"])):
+        with pytest.raises(PolicyRefused, match="no link is followed"):
+            act(resolve_local("src/a.txt", project))
