@@ -40,6 +40,8 @@ class Started:
     sink: int | None = None
     """Where its input goes; the terminal's own descriptor where it has one."""
     is_terminal: bool = False
+    held: int | None = None
+    """The program's side of its terminal, open until it has ended: who redirects all its streams is not hung up."""
     process: subprocess.Popen[bytes] | None = None
     """What waits for it, where it was started so."""
 
@@ -115,10 +117,9 @@ def start_through_shell(argv: Sequence[str], environ: Mapping[str, str], directo
         process = _popen(wrapper, environ, directory, stdin=theirs, stdout=theirs, stderr=theirs)
     except BaseException:
         os.close(ours)
-        raise
-    finally:
         os.close(theirs)
-    return Started(process.pid, [ours], ours, is_terminal=True, process=process)
+        raise
+    return Started(process.pid, [ours], ours, is_terminal=True, held=theirs, process=process)
 
 
 def start_through_library(argv: Sequence[str], environ: Mapping[str, str], directory: str | None) -> Started:
@@ -132,7 +133,7 @@ def start_through_library(argv: Sequence[str], environ: Mapping[str, str], direc
     ours = os.dup(child.fd)
     child.fileobj.close()
     child.closed = True  # Else it would end the program when it is collected.
-    return Started(child.pid, [ours], ours, is_terminal=True)
+    return Started(child.pid, [ours], ours, is_terminal=True, held=_open_other_side(ours))
 
 
 def _open_terminal() -> tuple[int, int, str]:
@@ -149,6 +150,18 @@ def _open_terminal() -> tuple[int, int, str]:
         os.close(ours)
         os.close(theirs)
         raise PtyInitializationError("this system gives no terminal", detail=str(error)) from error
+
+
+def _open_other_side(terminal: int) -> int | None:
+    """Open the side of a terminal that programs have; ptsname(3), which Python has from 3.13 on."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    libc.ptsname.restype = ctypes.c_char_p
+    try:
+        return os.open(libc.ptsname(terminal) or b"", os.O_RDWR | os.O_NOCTTY)
+    except OSError:
+        return None
 
 
 def _find_program(name: str, environ: Mapping[str, str], directory: str | None) -> str:

@@ -39,6 +39,12 @@ class Process(NamedTuple):
     group: int
     session: int
     started: str
+    """In clock ticks since boot; empty where that is not known."""
+
+    @property
+    def age(self) -> tuple[int, int]:
+        """Sorts by age, and what was started within one tick by pid."""
+        return int(self.started or 0), self.pid
 
 
 def end_tree(leaders: Iterable[int], mark: str, *, grace_s: float) -> list[int]:
@@ -69,7 +75,7 @@ def end_tree(leaders: Iterable[int], mark: str, *, grace_s: float) -> list[int]:
 
 
 def find_members(sessions: set[int], mark: str, seen: set[tuple[int, str]]) -> list[Process]:
-    """Return what is alive of some commands.
+    """Return what is alive of some commands, the oldest first: a shell that is ended after its children tells of them.
 
     ``seen`` are those known to belong, and grows; from ``sessions`` go those whose number has been given away.
     """
@@ -81,7 +87,7 @@ def find_members(sessions: set[int], mark: str, seen: set[tuple[int, str]]) -> l
     while more := {p.pid for p in processes.values() if p.parent in pids} - pids:
         pids |= more
     seen |= {(pid, processes[pid].started) for pid in pids}
-    return [processes[pid] for pid in pids]
+    return sorted((processes[pid] for pid in pids), key=lambda process: (process.pid not in sessions, process.age))
 
 
 def _belongs(process: Process, sessions: set[int], mark: str, seen: set[tuple[int, str]]) -> bool:

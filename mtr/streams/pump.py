@@ -34,6 +34,7 @@ class Pump:
         self._started = started
         self._sources = dict(zip(started.outputs, buffers, strict=True))
         self._sink = started.sink
+        self._held = started.held
         self._lock = threading.Lock()
         self._pending = bytearray()
         self._is_input_over = self._stops = self._discards = self._has_ended = False
@@ -117,7 +118,7 @@ class Pump:
             os.read(self._woken, 4096)
             self._note_left()
             return
-        if descriptor == self._sink and events & (select.POLLOUT | select.POLLERR):
+        if descriptor == self._sink and (events & select.POLLOUT or descriptor not in self._sources):
             self._feed()
         if descriptor in self._sources and events & ~select.POLLOUT:
             self._move(descriptor)
@@ -163,10 +164,17 @@ class Pump:
     def _note_left(self) -> None:
         """Measure, once, what the program has left in the pipes at its end."""
         if self._has_ended and self._left is None:
+            self._let_go()
             self._left = {source: _count_readable(source) for source in self._sources}
             self._check_left()
             if not self._started.is_terminal:
                 self._drop_input()
+
+    def _let_go(self) -> None:
+        """Let a terminal end when nobody else has it open."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def _check_left(self) -> None:
         if self._left is not None and all(size <= 0 for size in self._left.values()):
@@ -215,6 +223,7 @@ class Pump:
 
     def _close(self) -> None:
         self._drop_input()
+        self._let_go()
         for source in list(self._sources):
             self._end(source)
         with self._lock:
