@@ -113,13 +113,17 @@ class Command:
         self.stdout = StreamingBuffer(self.max_buffer_size, changed=self.changed)
         self.stderr = StreamingBuffer(self.max_buffer_size, changed=self.changed)
 
+    def note_running(self) -> None:
+        """The command runs; its output may come."""
+        with self.changed:
+            self.status = RUNNING
+            self.changed.notify_all()
+
     def note_start(self, executor: Executor, notice: str) -> None:
-        """The command runs."""
+        """The command runs, and ``executor`` can be told to send it input or to end it."""
         with self.changed:
             self.executor, self.notice = executor, notice
-            self.status = RUNNING
             self.tried.set()
-            self.changed.notify_all()
 
     def note_end(self, exit_code: int, *, is_late: bool = False, error: str = "") -> None:
         """The command has ended, or could not be started."""

@@ -102,12 +102,17 @@ class Executor:
         env: Mapping[str, str] | None = None,
         *,
         has_input: bool = False,
+        on_start: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start ``command`` and return; raises as :meth:`execute` does. :meth:`finish` waits for its end."""
+        """Start ``command`` and return; raises as :meth:`execute` does. :meth:`finish` waits for its end.
+
+        ``on_start`` is called when it runs, before the first of its output is in a buffer.
+        """
         if self._started is not None:
             raise MtrError("an executor runs one command")
         environ = {**os.environ, **(env or {}), MARK: self.mark}
         self._started = self._open(build_argv(command), environ, working_directory, has_input=has_input)
+        on_start()
         self._pump = Pump(self._started, self._buffers)
         words = (self._started, self._pump)
         threading.Thread(target=self._await_exit, args=words, name=f"wait {self._started.pid}", daemon=True).start()

@@ -261,14 +261,20 @@ class RunCmdService:
         if command.use_pty:
             try:
                 executor = PtyExecutor(command.stdout, mark=mark)
-                executor.start(command.command, command.working_directory, env)
+                executor.start(command.command, command.working_directory, env, on_start=command.note_running)
                 command.stderr.close()
                 command.note_start(executor, "")
                 return executor
             except PtyInitializationError as error:
                 notice = f"{error.message} ({error.detail}): it runs on pipes"
         executor = SubprocessExecutor(command.stdout, command.stderr, mark=mark)
-        executor.start(command.command, command.working_directory, env, has_input=command.has_input or command.use_pty)
+        executor.start(
+            command.command,
+            command.working_directory,
+            env,
+            has_input=command.has_input or command.use_pty,
+            on_start=command.note_running,
+        )
         command.note_start(executor, notice)
         return executor
 
