@@ -40,15 +40,24 @@ class Started:
     sink: int | None = None
     """Where its input goes; the terminal's own descriptor where it has one."""
     is_terminal: bool = False
+    console: Any = None
+    """Its terminal, where that is no descriptor (Windows)."""
     held: int | None = None
     """The program's side of its terminal, open until it has ended: who redirects all its streams is not hung up."""
     process: subprocess.Popen[bytes] | None = None
     """What waits for it, where it was started so."""
 
+    def close(self) -> None:
+        """Close our ends of its streams."""
+        for descriptor in {*self.outputs, self.sink, self.held} - {None}:
+            os.close(descriptor or 0)
+
     def wait(self) -> int:
         """Wait for its end, once; return its status, ``128+n`` for death by signal n."""
         if self.process is not None:
             status = self.process.wait()
+        elif self.console is not None:
+            status = self.console.wait()
         else:
             status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         if spawn.listener is not None:
@@ -58,6 +67,8 @@ class Started:
 
 def build_argv(command: str | Sequence[str]) -> list[str]:
     """Return what runs ``command``: a string is for a shell, bash where it is there; a list is an argv."""
+    if isinstance(command, str) and sys.platform == "win32":
+        return [os.environ.get("COMSPEC", "cmd.exe"), "/d", "/s", "/c", command]
     if isinstance(command, str):
         return [_find_shell(), "-c", command]
     return list(command)
@@ -100,6 +111,10 @@ def start_on_terminal(argv: Sequence[str], environ: Mapping[str, str], directory
         MtrError: the system does not start it.
     """
     program = _find_program(argv[0], environ, directory)
+    if sys.platform == "win32":
+        from mtr.process.windows import start_on_terminal as start_on_console
+
+        return start_on_console([program, *argv[1:]], environ, directory)
     start = start_through_shell if sys.platform == "linux" else start_through_library
     started = start([program, *argv[1:]], environ, directory)
     if spawn.listener is not None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,6 +55,10 @@ def end_tree(leaders: Iterable[int], mark: str, *, grace_s: float) -> list[int]:
     ``MTR_COMMAND``, or how it begins.
     """
     sessions = set(leaders)
+    if sys.platform == "win32":
+        from mtr.process import windows
+
+        return windows.end_tree(sessions)
     term_end_s = time.monotonic() + grace_s
     kill_end_s = term_end_s + KILLING_S
     seen: set[tuple[int, str]] = set()

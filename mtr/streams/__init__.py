@@ -5,7 +5,7 @@
     buffer.py     the newest bytes of a stream, written by one thread and read by many
     executors.py  a command on pipes or on a terminal, its output into buffers, its processes ended
     pump.py       the thread that moves the bytes
-    windows.py    the same where the system has no poll and no POSIX terminals
+    threaded.py   the same where the system cannot wait for several streams (Windows)
     command.py    what is known of one command: how it stands, and a look at it
     service.py    the commands of one server process, by token
 

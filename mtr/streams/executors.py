@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import select
 import threading
 import time
 from typing import TYPE_CHECKING, TypedDict
@@ -23,6 +24,7 @@ from mtr.process.started import PtyInitializationError, Started, build_argv
 from mtr.process.tree import MARK, end_tree
 from mtr.streams.buffer import InvalidRequest
 from mtr.streams.pump import Pump
+from mtr.streams.threaded import AnyPump, ThreadedPump
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,12 +55,14 @@ class Ended(TypedDict):
 class Executor:
     """One command: started once, followed, ended. Any thread may send, wait and terminate."""
 
+    pump: Callable[[Started, Sequence[StreamingBuffer]], AnyPump] = Pump if hasattr(select, "poll") else ThreadedPump
+
     def __init__(self, buffers: Sequence[StreamingBuffer], *, mark: str = "") -> None:
         """``mark`` is carried by all that the command starts; each command needs one of its own."""
         self._buffers = tuple(buffers)
         self.mark = mark or secrets.token_hex(8)
         self._started: Started | None = None
-        self._pump: Pump | None = None
+        self._pump: AnyPump | None = None
         self._exited = threading.Event()
         self._is_terminated = False
         self._status = TIMED_OUT
@@ -113,9 +117,26 @@ class Executor:
         environ = {**os.environ, **(env or {}), MARK: self.mark}
         self._started = self._open(build_argv(command), environ, working_directory, has_input=has_input)
         on_start()
-        self._pump = Pump(self._started, self._buffers)
-        words = (self._started, self._pump)
-        threading.Thread(target=self._await_exit, args=words, name=f"wait {self._started.pid}", daemon=True).start()
+        try:
+            self._follow(self._started)
+        except (OSError, RuntimeError) as error:
+            self._give_up(self._started)
+            raise MtrError("this process can follow no more commands", detail=str(error)) from error
+
+    def _follow(self, started: Started) -> None:
+        """Begin to read, and to wait for the end."""
+        self._pump = self.pump(started, self._buffers)
+        words = (started, self._pump)
+        threading.Thread(target=self._await_exit, args=words, name=f"wait {started.pid}", daemon=True).start()
+
+    def _give_up(self, started: Started) -> None:
+        """End a command that nobody could follow: this process has no descriptors or threads left."""
+        end_tree([started.pid], self.mark, grace_s=0)
+        started.wait()
+        self._exited.set()
+        if self._pump is not None:
+            self._pump.stop()
+        self.close_buffers()
 
     def _open(
         self, argv: Sequence[str], environ: Mapping[str, str], directory: str | None, *, has_input: bool
@@ -127,7 +148,7 @@ class Executor:
         for buffer in self._buffers:
             buffer.close()
 
-    def _await_exit(self, started: Started, pump: Pump) -> None:
+    def _await_exit(self, started: Started, pump: AnyPump) -> None:
         self._status = started.wait()
         self._exited.set()
         pump.note_end()
@@ -146,7 +167,7 @@ class Executor:
         return {"exit_code": TIMED_OUT if is_late else self._status, "timeout_occurred": is_late}
 
     @property
-    def _running(self) -> Pump:
+    def _running(self) -> AnyPump:
         if self._pump is None:
             raise MtrError("the command was not started")
         return self._pump

@@ -40,7 +40,11 @@ class Pump:
         self._is_input_over = self._stops = self._discards = self._has_ended = False
         self._ends_line = True
         self._left: dict[int, int] | None = None
-        self._woken, self._waker = os.pipe()
+        try:
+            self._woken, self._waker = os.pipe()
+        except OSError:
+            started.close()
+            raise
         for descriptor in (self._woken, self._waker, *([self._sink] if self._sink is not None else [])):
             os.set_blocking(descriptor, False)
         self.fault = ""
@@ -53,7 +57,11 @@ class Pump:
         for descriptor in (*self._sources, self._woken):
             self._poller.register(descriptor, select.POLLIN)
         self._thread = threading.Thread(target=self._run, name=f"pump {started.pid}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._close()
+            raise
 
     def send(self, data: bytes) -> None:
         """Queue ``data`` as input.

@@ -21,6 +21,7 @@ from mtr.errors import MissingProgram, MtrError
 from mtr.process import started as starting
 from mtr.streams.buffer import InvalidRequest, StreamingBuffer
 from mtr.streams.executors import DRAIN_S, GRACE_S, Executor, PtyExecutor, PtyInitializationError, SubprocessExecutor
+from mtr.streams.threaded import ThreadedPump
 from tests.lab.processes import is_alive, processes_mentioning, wait_until
 
 if TYPE_CHECKING:
@@ -47,15 +48,23 @@ escapes = st.sampled_from(
 )
 
 
+class Threaded(SubprocessExecutor):
+    """As it is where a system cannot wait for several streams."""
+
+    pump = ThreadedPump
+
+
 class Ran:
     """One command under test, with its buffers."""
 
     def __init__(self, kind: str, size: int = 10 << 20) -> None:
         self.out, self.err = StreamingBuffer(size), StreamingBuffer(size)
         starts = {"pty": starting.start_on_terminal, "library": starting.start_through_library}
-        self.executor: Executor = (
-            SubprocessExecutor(self.out, self.err) if kind == "pipes" else PtyExecutor(self.out, start=starts[kind])
-        )
+        self.executor: Executor
+        if kind in starts:
+            self.executor = PtyExecutor(self.out, start=starts[kind])
+        else:
+            self.executor = (Threaded if kind == "threads" else SubprocessExecutor)(self.out, self.err)
 
     def execute(self, command: str | Sequence[str], **options: object) -> tuple[int, bool]:
         """Run it to its end; return exit code and whether it was late."""
@@ -91,7 +100,7 @@ def run() -> Iterator[Callable[..., Ran]]:
         assert ran.alive() == {}
 
 
-both = pytest.mark.parametrize("kind", ["pipes", "pty", "library"])
+both = pytest.mark.parametrize("kind", ["pipes", "pty", "library", "threads"])
 
 
 def write_parts(folder: str, parts: Sequence[tuple[bool, bytes]]) -> str:
@@ -212,11 +221,11 @@ def test_a_list_is_an_argv_and_a_string_is_for_the_shell(run: Callable[..., Ran]
 @both
 def test_directory_and_environment(run: Callable[..., Ran], kind: str, tmp_path: Path) -> None:
     """What is given is added to the environment of this process."""
-    ran = run(kind)
+    ran, end = run(kind), "\r" * (kind in ("pty", "library"))
     ran.execute('pwd; echo "$MORE" "${PATH:+path}"', working_directory=str(tmp_path), env={"MORE": "é and more"})
     assert ran.out.get_all().split("\n")[:2] == [
-        f"{tmp_path}{chr(13) * (kind != 'pipes')}",
-        f"é and more path{chr(13) * (kind != 'pipes')}",
+        f"{tmp_path}{end}",
+        f"é and more path{end}",
     ]
 
 
@@ -238,9 +247,10 @@ def test_input_is_read_to_its_end(run: Callable[..., Ran], kind: str) -> None:
     assert ran.stdout.replace(b"\r", b"").endswith(b"one\nhalfover\n")
 
 
-def test_much_input_and_output_at_once(run: Callable[..., Ran]) -> None:
+@pytest.mark.parametrize("kind", ["pipes", "threads"])
+def test_much_input_and_output_at_once(run: Callable[..., Ran], kind: str) -> None:
     """Neither waits for the other."""
-    ran, data = run("pipes"), os.urandom(8 << 20)
+    ran, data = run(kind), os.urandom(8 << 20)
     assert ran.execute("cat", input=data, timeout=100) == (0, False)
     assert ran.stdout == data
 

@@ -304,6 +304,28 @@ def test_a_process_that_forgets_to_close_leaves_nothing() -> None:
     assert processes_mentioning([done.stdout.strip()]) == {}
 
 
+def test_a_process_without_descriptors_refuses_and_leaves_nothing() -> None:
+    """What can be started runs, all else ends with an error; once others have ended it works again."""
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))\n"
+        "from mtr.streams.service import RunCmdService as S\n"
+        "s = S(); ts = [s.start('echo x; sleep 600', use_pty=n % 2 == 1) for n in range(40)]\n"
+        "looks = [s.look(t, wait_s=60) for t in ts]\n"
+        "print(s._id, {(l.status, l.exit_code) for l in looks}, {l.error for l in looks if l.error})\n"
+        "for t in ts: s.terminate(t, 0)\n"
+        "t = s.start('echo again')\n"
+        "while (l := s.look(t, 99, wait_s=1)).status != 'completed': pass\n"
+        "print(s.look(t).stdout.data, s.look(t).error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True)
+    first, last = done.stdout.splitlines()
+    assert (done.stderr, last) == ("", "b'again\\n' ")
+    assert "('running', None)" in first
+    assert "('completed', 126)" in first
+    assert "Too many open files" in first
+    assert processes_mentioning([first.split()[0]]) == {}
+
+
 def test_memory_is_bounded_by_what_is_kept() -> None:
     """However much is printed: twenty commands of 30 MB each, a megabyte kept of each."""
     program = (

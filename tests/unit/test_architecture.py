@@ -42,6 +42,7 @@ HOMES = {
     "paramiko": {"mtr.ssh.fallback"},
     "pexpect": {"mtr.process.prompted"},
     "ptyprocess": {"mtr.process.started"},
+    "winpty": {"mtr.process.windows"},
 }
 """Each third-party library has one home; nothing starts programs but mtr/process."""
 
