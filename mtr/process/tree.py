@@ -12,6 +12,8 @@ system has them.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -63,7 +65,7 @@ def end_tree(leaders: Iterable[int], mark: str, *, grace_s: float) -> list[int]:
     kill_end_s = term_end_s + KILLING_S
     seen: set[tuple[int, str]] = set()
     told: set[tuple[int, str]] = set()
-    while members := find_members(sessions, mark, seen):
+    while members := _look(sessions, mark, seen):
         now_s = time.monotonic()
         is_killing = now_s >= term_end_s
         if now_s >= kill_end_s:
@@ -77,6 +79,22 @@ def end_tree(leaders: Iterable[int], mark: str, *, grace_s: float) -> list[int]:
         told |= seen
         time.sleep(TICK_S)
     return []
+
+
+def _look(sessions: set[int], mark: str, seen: set[tuple[int, str]]) -> list[Process]:
+    """Return what is alive of some commands.
+
+    A process that has no descriptor left cannot look: it kills the groups that it knows, which gives it some back.
+    """
+    try:
+        return find_members(sessions, mark, seen)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        for leader in sessions:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(leader, signal.SIGKILL)
+        return [Process(pid, 0, pid, pid, "") for pid in sessions] or [Process(0, 0, 0, 0, "")]
 
 
 def find_members(sessions: set[int], mark: str, seen: set[tuple[int, str]]) -> list[Process]:
@@ -103,19 +121,22 @@ def _belongs(process: Process, sessions: set[int], mark: str, seen: set[tuple[in
 
 def _send(process: Process, number: int) -> None:
     """Signal exactly this process: not another one that has got its pid since."""
-    try:
-        if not hasattr(os, "pidfd_open"):
+    if not process.pid:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # Who is left is told at the end.
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            return
+        except (AttributeError, OSError):  # Another system, an older Linux, no descriptor left.
             os.kill(process.pid, number)
             return
-        descriptor = os.pidfd_open(process.pid)
         try:
             now = _read_stat(process.pid)
             if now is not None and now.started == process.started:
                 signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
-    except (ProcessLookupError, PermissionError):
-        pass  # gone, or another user's by now (sudo): who is left is told at the end
 
 
 def _list_processes() -> Iterator[Process]:
@@ -133,7 +154,7 @@ def _read_stat(pid: int) -> Process | None:
     try:
         with open(f"{PROC}/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b") ")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     if not fields or fields[0] in (b"Z", b"X"):
         return None
@@ -153,5 +174,5 @@ def _is_marked(pid: int, mark: str) -> bool:
     try:
         with open(f"{PROC}/{pid}/environ", "rb") as file:
             return f"\0{MARK}={mark}".encode() in b"\0" + file.read()
-    except OSError:  # gone, another user's, or no such file at all
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # gone, another user's, or no such file at all
         return False
