@@ -65,7 +65,8 @@ def end_tree(leaders: Iterable[int], mark: str, *, grace_s: float) -> list[int]:
     kill_end_s = term_end_s + KILLING_S
     seen: set[tuple[int, str]] = set()
     told: set[tuple[int, str]] = set()
-    while members := _look(sessions, mark, seen):
+    # Twice, since a look takes a while, in which the last one seen may have forked.
+    while members := _look(sessions, mark, seen) or _look(sessions, mark, seen):
         now_s = time.monotonic()
         is_killing = now_s >= term_end_s
         if now_s >= kill_end_s:
