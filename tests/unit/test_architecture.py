@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "mtr"
 
 LAYERS = {
     "errors": 1, "quoting": 2, "command_line": 2, "shell_words": 2,
-    "aliases": 3, "scripts": 3, "state": 3, "process": 3, "config": 3,
+    "aliases": 3, "scripts": 3, "state": 3, "process": 3, "config": 3, "streams": 3,
     "ssh": 4,
     "sync": 5, "jobs": 5, "policy": 5,
     "route": 7, "run": 7, "windows": 7, "status": 7, "voice": 7, "workflow": 7, "demo": 7, "setup": 7,
@@ -34,13 +34,15 @@ HOMES = {
     "yaml": {"mtr.config"},
     "jsonschema": {"mtr.config"},
     "sh": {"mtr.process.captured"},
-    "subprocess": {"mtr.process.plain"},
+    "subprocess": {"mtr.process.plain", "mtr.process.started"},
     "asyncssh": {"mtr.demo"},
     "dotenv": {"mtr.config.env_file"},
     "watchfiles": {"mtr.sync.watch"},
     "cryptography": {"mtr.demo"},
     "paramiko": {"mtr.ssh.fallback"},
     "pexpect": {"mtr.process.prompted"},
+    "ptyprocess": {"mtr.process.started"},
+    "winpty": {"mtr.process.windows"},
 }
 """Each third-party library has one home; nothing starts programs but mtr/process."""
 
