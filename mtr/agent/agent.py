@@ -6,26 +6,39 @@ up no other.
 
 from __future__ import annotations
 
+import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from mtr.agent.model import LOCAL, Order, TokenUnknown
+from mtr.agent.local_commands import LocalCommands
+from mtr.agent.model import LOCAL, Listed, Order, TokenUnknown
 from mtr.agent.remote_commands import RemoteCommands
+from mtr.audit import open_audit
 from mtr.config.load import load_config
 from mtr.config.project import find_project
+from mtr.config.remote_dir import resolve_remote_dir
 from mtr.config.select import select_server
 from mtr.errors import UsageError
 from mtr.jobs.noted import find_noted
+from mtr.policy import ALLOWED, REFUSED, PolicyRefused, build_policy, resolve_remote
 from mtr.remote import connect
 from mtr.status import load_statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from mtr.agent.model import Listed, Look
+    from mtr.agent.model import Look
+    from mtr.audit import AuditLog
+    from mtr.config.model import Config
+    from mtr.policy import Policy, Verdict
     from mtr.remote import Remote
     from mtr.status import Statuses
+
+
+MAX_LOCAL = 100
+"""Commands on this machine at once, where the policy names no other number."""
 
 
 class Commands(Protocol):
@@ -48,16 +61,46 @@ class Commands(Protocol):
 
 
 class Agent:
-    """Works in the project around ``directory``, with the servers of its configuration and with this machine."""
+    """Works in the project around ``directory``, with the servers of its configuration and with this machine.
 
-    def __init__(self, directory: str | None, environ: Mapping[str, str], *, server: str | None = None) -> None:
-        """``server`` is where commands go that name none; by default as the command line chooses."""
+    Whatever is asked for is judged by the policy of the configuration as it is at that moment, and noted in the audit
+    log before anything is done.
+    """
+
+    def __init__(
+        self,
+        directory: str | None,
+        environ: Mapping[str, str],
+        *,
+        server: str | None = None,
+        say: Callable[[str], None] = lambda _words: None,
+    ) -> None:
+        """``server`` is where commands go that name none; by default as the command line chooses.
+
+        ``say`` is told what concerns the person: that the audit log cannot be written.
+        """
         self.directory = directory
         self.environ = environ
+        self.client = ""
         self._wanted = server
+        self._say = say
         self._lock = threading.Lock()
         self._commands: dict[str, Commands] = {}
         self._tokens: dict[str, str] = {}
+        self._ended: set[str] = set()
+        self._audit: AuditLog | None = None
+
+    def load_config(self) -> Config:
+        """Return the configuration as it is now.
+
+        Raises:
+            ConfigError: it is wrong.
+        """
+        return load_config(find_project(self.directory, self.environ), self.environ)
+
+    def load_policy(self) -> Policy:
+        """Return what the configuration lets an agent do, as it is now."""
+        return build_policy(self.load_config())
 
     @property
     def default_server(self) -> str:
@@ -66,9 +109,11 @@ class Agent:
         Raises:
             ConfigError: the configuration is wrong.
         """
+        return self._choose_server(self.load_config())
+
+    def _choose_server(self, config: Config) -> str:
         if self._wanted is not None:
             return self._wanted
-        config = load_config(find_project(self.directory, self.environ), self.environ)
         if not config.servers:
             return LOCAL
         return select_server(config, self.environ.get("MTR_SERVER") or None, self.environ).name
@@ -77,16 +122,71 @@ class Agent:
         """Return the configured servers with the state of their connections; no server is asked."""
         return load_statuses(self.directory, self.environ)
 
-    def run(self, order: Order, server: str | None = None) -> tuple[str, str]:
-        """Begin to start what is ordered; return its token and the server's name at once.
+    def judge(self, order: Order, server: str | None = None, *, can_ask: bool = False) -> tuple[str, Verdict]:
+        """Return the server's name, and what the policy says of ``order``; ``can_ask``: the person can be asked.
 
         Raises:
+            PolicyRefused: its time is more than may be asked for.
+            ConfigError: the configuration is wrong.
+        """
+        config = self.load_config()
+        policy, name = build_policy(config), server or self._choose_server(config)
+        policy.resolve_timeout(order.timeout_s)
+        if order.directory is not None and policy.is_active:
+            self._ensure_inside(order.directory, name, config, policy)
+        verdict = policy.judge(name, order.command, can_ask=can_ask)
+        if verdict.outcome != REFUSED and order.sync and name != LOCAL and policy.is_read_only:
+            verdict = policy.judge_change(name, "sync files to")
+        return name, verdict
+
+    def _ensure_inside(self, directory: str, name: str, config: Config, policy: Policy) -> None:
+        project = find_project(self.directory, self.environ)
+        if name == LOCAL:
+            root = os.path.realpath(project.root)
+            if os.path.commonpath([root, os.path.realpath(os.path.join(root, directory))]) != root:
+                raise PolicyRefused("the directory lies outside the project", hint=f"name one below {root}")
+        else:
+            server = select_server(config, name, self.environ)
+            resolve_remote(directory, resolve_remote_dir(server, project, self.environ), policy)
+
+    def run(self, order: Order, server: str | None = None, *, verdict: Verdict | None = None) -> tuple[str, str]:
+        """Begin to start what is ordered; return its token and the server's name at once.
+
+        ``verdict`` is what :meth:`judge` has said and the person has confirmed.
+
+        Raises:
+            PolicyRefused: the policy forbids it.
+            AuditFailed: a policy is active, and what was asked for cannot be noted.
             ConfigError: there is no such server.
         """
-        name = server or self.default_server
-        token = self._get_commands(name).start(order)
+        name, judged = self.judge(order, server)
+        verdict = verdict or judged
+        commands = self._get_commands(name)
+        if verdict.outcome == ALLOWED:
+            refusal = self._judge_start()
+            verdict = refusal if refusal.outcome == REFUSED else verdict
+        self.note(verdict, tool="run_command", server=name)
+        verdict.ensure()
+        command = verdict.text if verdict.argv is None else verdict.argv
+        token = commands.start(replace(order, command=order.command if command is None else command))
         self._tokens[token] = name
         return token, name
+
+    def note(self, verdict: Verdict, *, tool: str, server: str, **facts: object) -> None:
+        """Note in the audit log what was asked for, before anything of it is done.
+
+        Raises:
+            AuditFailed: a policy is active, and the log cannot be written.
+        """
+        with self._lock:
+            self._audit = open_audit(self.load_config(), self.environ, say=self._say)
+        self._audit.judged(verdict, tool=tool, server=server, client=self.client, **facts)
+
+    def _note_end(self, look: Look) -> None:
+        if look.status == "completed" and look.token not in self._ended and self._audit is not None:
+            self._ended.add(look.token)
+            duration_s = look.execution_time_s or 0.0
+            self._audit.ended(look.token, exit_status=look.exit_code, duration_s=duration_s, server=look.server)
 
     def look(self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float = 0.0) -> Look:
         """Tell how the command stands, and up to ``limit_bytes`` of what each output has behind ``offsets``.
@@ -97,7 +197,9 @@ class Agent:
             TokenUnknown: there is no such command.
             MtrError: its server cannot be asked just now.
         """
-        return self._find(token).look(token, offsets, limit_bytes=limit_bytes, wait_s=wait_s)
+        found = self._find(token).look(token, offsets, limit_bytes=limit_bytes, wait_s=wait_s)
+        self._note_end(found)
+        return found
 
     def send(self, token: str, data: bytes, *, end: bool = False) -> None:
         """Let the command read ``data`` from its stdin, or its terminal; ``end`` closes that."""
@@ -130,8 +232,10 @@ class Agent:
             return self._commands[name]
 
     def _build_commands(self, name: str) -> Commands:
+        config = self.load_config()
+        if name == LOCAL and LOCAL not in config.servers:
+            return LocalCommands(str(find_project(self.directory, self.environ).root), max_running=MAX_LOCAL)
         # Refused at once where there is no such server; connected to when it is needed.
-        config = load_config(find_project(self.directory, self.environ), self.environ)
         select_server(config, name, self.environ)
         return RemoteCommands(name, lambda: connect(name, directory=self.directory))
 
@@ -140,3 +244,22 @@ class Agent:
         if not name:
             raise TokenUnknown(f"no command has the token {token}", hint="list_commands() tells which there are")
         return self._get_commands(name)
+
+    def _judge_start(self) -> Verdict:
+        """Judge whether one more may start beside those of this agent that are not known to have ended."""
+        policy = self.load_policy()
+        refusal = policy.judge_start(len(self._tokens.keys() - self._ended))
+        if refusal.outcome == ALLOWED:
+            return refusal
+        # It has not looked at all of them since they ended.
+        for listed in self.list_commands():
+            if listed.status == "completed":
+                self._ended.add(listed.token)
+        return policy.judge_start(len(self._tokens.keys() - self._ended))
+
+    def close(self) -> None:
+        """End the commands of this machine; those on servers go on."""
+        with self._lock:
+            for commands in self._commands.values():
+                if isinstance(commands, LocalCommands):
+                    commands.close()
