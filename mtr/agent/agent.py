@@ -11,11 +11,11 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from mtr.agent.fresh_config import FreshConfig
 from mtr.agent.local_commands import LocalCommands
 from mtr.agent.model import LOCAL, Listed, Order, TokenUnknown
 from mtr.agent.remote_commands import RemoteCommands
 from mtr.audit import open_audit
-from mtr.config.load import load_config
 from mtr.config.project import find_project
 from mtr.config.remote_dir import resolve_remote_dir
 from mtr.config.select import select_server
@@ -82,6 +82,7 @@ class Agent:
         self.directory = directory
         self.environ = environ
         self.client = ""
+        self._config = FreshConfig(directory, environ)
         self._wanted = server
         self._say = say
         self._lock = threading.Lock()
@@ -96,7 +97,7 @@ class Agent:
         Raises:
             ConfigError: it is wrong.
         """
-        return load_config(find_project(self.directory, self.environ), self.environ)
+        return self._config.load()
 
     def load_policy(self) -> Policy:
         """Return what the configuration lets an agent do, as it is now."""
