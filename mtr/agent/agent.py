@@ -6,15 +6,17 @@ up no other.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from mtr.agent.files import read_piece, write_whole
 from mtr.agent.model import LOCAL, Order, TokenUnknown
 from mtr.agent.remote_commands import RemoteCommands
 from mtr.config.load import load_config
 from mtr.config.project import find_project
 from mtr.config.select import select_server
-from mtr.errors import UsageError
+from mtr.errors import MtrError, UsageError
 from mtr.jobs.noted import find_noted
 from mtr.remote import connect
 from mtr.status import load_statuses
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from mtr.agent.files import FilePiece
     from mtr.agent.model import Listed, Look
     from mtr.remote import Remote
     from mtr.status import Statuses
+    from mtr.sync.download import Downloaded
+    from mtr.sync.result import SyncResult
 
 
 class Commands(Protocol):
@@ -107,10 +112,65 @@ class Agent:
         """End the command with all that it has started, and see that it is gone."""
         self._find(token).terminate(token)
 
-    def list_commands(self, server: str | None = None) -> list[Listed]:
-        """Return the commands of ``server``, or of all that have been used here, the oldest first."""
-        names = [server] if server else [*self._commands]
-        return [listed for name in names for listed in self._get_commands(name).list()]
+    def list_commands(self, server: str | None = None) -> tuple[list[Listed], dict[str, MtrError]]:
+        """Return the commands of ``server``, or of the default and all that have been used here, the oldest first.
+
+        Of several servers, those that could not be asked are returned too, with why.
+
+        Raises:
+            MtrError: the only one could not be asked.
+        """
+        names = [server] if server else [*dict.fromkeys([self.default_server, *self._commands])]
+        listed: list[Listed] = []
+        failed: dict[str, MtrError] = {}
+        for name in names:
+            try:
+                listed += self._get_commands(name).list()
+            except MtrError as error:
+                failed[name] = error
+        if len(names) == 1 and failed:
+            raise failed[names[0]]
+        return listed, failed
+
+    def sync(self, server: str | None = None, *, full: bool = False) -> SyncResult:
+        """Bring the project's files to ``server``; with ``full`` everything is compared there.
+
+        Raises:
+            MtrError: as ``mtr sync`` fails.
+        """
+        return self._get_remote_commands(server).sync(full=full)
+
+    def read_file(self, path: str, server: str | None = None, *, offset: int, limit_bytes: int) -> FilePiece:
+        """Return up to ``limit_bytes`` of the file ``path`` there, from ``offset`` on.
+
+        Raises:
+            FileFailed: it cannot be read.
+        """
+        with self.borrow(server) as remote:
+            return read_piece(remote, path, offset=offset, limit_bytes=limit_bytes)
+
+    def download(self, path: str, local: str, server: str | None = None) -> Downloaded:
+        """Bring ``path`` from there to ``local`` here, whatever its size; what is newer here stays.
+
+        Raises:
+            MtrError: as ``mtr get`` fails.
+        """
+        # A relative one counts from where this agent works, whatever the process takes for its directory.
+        place = os.path.join(os.path.abspath(self.directory or os.curdir), local)
+        with self.borrow(server) as remote:
+            return remote.get(path, place)
+
+    def write_file(self, path: str, data: bytes, server: str | None = None, *, mode: str = "") -> bool:
+        """Make the file ``path`` there of ``data``, or leave what is there; tell whether it is new.
+
+        Raises:
+            FileFailed: it cannot be made.
+        """
+        with self.borrow(server) as remote:
+            return write_whole(remote, path, data, mode=mode)
+
+    def close(self) -> None:
+        """Let go of what this process holds, soon: commands on servers go on, and their tokens stay good."""
 
     def borrow(self, server: str | None = None) -> AbstractContextManager[Remote]:
         """Return the project on ``server``, over an open connection, for one thread at a time.
@@ -118,10 +178,13 @@ class Agent:
         Raises:
             UsageError: it is this machine.
         """
+        return self._get_remote_commands(server).borrow()
+
+    def _get_remote_commands(self, server: str | None) -> RemoteCommands:
         commands = self._get_commands(server or self.default_server)
         if not isinstance(commands, RemoteCommands):
             raise UsageError(f"{LOCAL} is this machine: its files are where they are", hint="name a server")
-        return commands.borrow()
+        return commands
 
     def _get_commands(self, name: str) -> Commands:
         with self._lock:
