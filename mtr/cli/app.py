@@ -42,9 +42,8 @@ GROUPS = (
     (("job",), "what goes on when you have gone: start, list, logs, wait, stop"),
     (("servers", "up", "down"), "connections, seen and steered by hand"),
     (("init", "config", "trust"), "set up a project; see and check what counts"),
-    (("mcp",), "let agents run commands there: a server of the Model Context Protocol"),
     (("doctor", "demo"), "find what is wrong; see it work on this machine"),
-    (("ssh-config", "shell-init"), "for scp, git and editors; for your shell"),
+    (("ssh-config", "shell-init", "mcp"), "for scp, git, editors; your shell; agents"),
 )
 """The verbs as the help shows them: those that belong together, and what they are for."""
 

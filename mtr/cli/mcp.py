@@ -13,11 +13,7 @@ if TYPE_CHECKING:
     from mtr.command_line import Invocation
 
 
-class _Verbs(click.Group):
-    """Its options stand in front of ``install`` or alone."""
-
-
-@click.group(cls=_Verbs, invoke_without_command=True)
+@click.group(invoke_without_command=True)
 @take("server", "directory")
 @click.option(
     "--http", is_flag=True, help="Serve over HTTP on this machine, with a token, instead of stdin and stdout."
@@ -55,3 +51,46 @@ def mcp(context: click.Context, *, http: bool, host: str, port: int, token_file:
     from mtr.mcp.http import serve_http
 
     return serve_http(desk, host, port, token_file, os.environ)
+
+
+@mcp.command(short_help="Write mtr into a client's configuration.")
+@take("server", "directory")
+@click.option("--print", "only_print", is_flag=True, help="Print what would stand there, and write nothing.")
+@click.option(
+    "--scope",
+    type=click.Choice(["user", "project"]),
+    help="Your own file, or the project's, which may be committed; by default the latter, where there is one.",
+)
+@click.argument("client", metavar="CLIENT")
+@click.pass_obj
+def install(invocation: Invocation, client: str, *, only_print: bool, scope: str | None) -> int:
+    """Write mtr into the configuration of CLIENT; what else is in the file stays as it is.
+
+    CLIENT is claude-code, claude-desktop, codex, cursor, gemini, vscode, windsurf or zed. With -s, that server is the
+    default there; with -C, it works for that project wherever the client is.
+
+    A file with comments is left alone: what is to be put into it is printed, and the status is 1.
+    """
+    from mtr.mcp import clients
+    from mtr.mcp.extra import ensure_sdk
+    from mtr.voice import Voice
+
+    known, root = clients.find_client(client), clients.find_root(invocation.directory, os.environ)
+    scope = scope or ("project" if known.project else "user")
+    entry = clients.build_entry(
+        known, clients.find_program(os.environ),
+        scope=scope, root=root, directory=invocation.directory, server=invocation.server,
+    )  # fmt: skip
+    planned = clients.plan_installation(known, scope, root, entry, os.environ)
+    voice = Voice()
+    if only_print or planned.after is None:
+        if planned.after is None:
+            voice.say(f"{planned.path} stays as it is: {planned.problem}. Put this into it:")
+        click.echo(planned.snippet, nl=False)
+        return 0 if only_print else 1
+    ensure_sdk()
+    if not planned.is_there:
+        clients.install(planned)
+    voice.say(f"{known.title}: mtr {'was' if planned.is_there else 'is now'} in {planned.path}")
+    voice.say("start it anew, or let it load its servers again, and ask it to list the servers of mtr")
+    return 0

@@ -179,7 +179,7 @@ def test_input_reaches_stdin_until_its_end_is_said(home: Home, jobs: Jobs) -> No
             assert "exclude" in await agent.fail("send_command_input", token=token, text="x", base64="eA==")
             assert "nothing to send" in await agent.fail("send_command_input", token=token)
             assert "no base64" in await agent.fail("send_command_input", token=token, base64="!")
-            assert "next: " in await agent.fail("send_command_input", token=token, text="x")
+            assert "takes no more input" in await agent.fail("send_command_input", token=token, text="x")
 
     play(act)
 
@@ -329,10 +329,10 @@ def test_errors_say_what_to_do_next(home: Home, project: Path) -> None:
             assert "nowhere" in words
             assert "next: " in words
             assert "timeout" in await agent.fail("run_command", command="true", timeout=-1)
-            token = await agent.run("true", working_directory="not/there", sync=False)
+            token = await agent.run("true", working_directory="/proc/not/there", sync=False)
             found = await agent.ends(token)
             assert found["exit_code"] == 125
-            assert "not/there" in found["error"]
+            assert "/proc/not/there" in found["error"]
 
     play(act)
 
