@@ -131,12 +131,6 @@ def _run_own(arguments: Sequence[str], invocation: Invocation) -> int:
         # Each start of a shell, and each TAB, waits for it: click is for --help and for what is wrong.
         if (status := answer(invocation.words[1:], os.environ)) is not None:
             return status
-    if invocation.words == ["mcp"]:
-        from mtr.mcp.start import start
-
-        # Each session of an agent begins with it.
-        if (status := start(invocation, os.environ)) is not None:
-            return status
     from mtr.cli.app import run_own
 
     return run_own(invocation)

@@ -52,7 +52,7 @@ def test_what_else_is_in_the_file_stays(tmp_path: Path) -> None:
     """Other servers, other keys, their order, the indentation, the mode, a link to it, and fields of our own entry."""
     kept = tmp_path / "dotfiles.json"
     kept.write_text(
-        '{\n\t"zeta": "ü",\n\t"mcpServers": {"other": {"command": "x"}, "mtr": {"command": "old", "env": {"A": "1"}}},\n'
+        '{\n\t"zeta": "ü",\n\t"mcpServers": {"other": {"command": "x"}, "mtr": {"command": "x", "env": {"A": "1"}}},\n'
         '\t"alpha": [1.5, null]\n}\n'
     )
     kept.chmod(0o640)
