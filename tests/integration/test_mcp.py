@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from mcp import MCPError
 
 from tests.lab.agents import find_servers, open_agent, play
+from tests.lab.documents import CHECKOUT
 from tests.lab.jobs import Jobs
 
 if TYPE_CHECKING:
@@ -420,5 +422,26 @@ def test_resources_and_prompts(home: Home, jobs: Jobs) -> None:
             assert [prompt.name for prompt in prompts] == ["train_and_watch", "debug_failed_job", "first_look"]
             found = await agent.client.get_prompt("train_and_watch", {"command": "python train.py"})
             assert "python train.py" in found.messages[0].content.text  # type: ignore[union-attr]
+
+    play(act)
+
+
+def test_the_reference_names_every_tool_and_what_it_takes(home: Home, project: Path) -> None:
+    """In its table, with the defaults that count; resources and prompts, too."""
+    page = (CHECKOUT / "docs" / "reference" / "mcp.md").read_text(encoding="utf-8")
+    rows = {row.split("`")[1]: row.split("|")[3] for row in page.splitlines() if row.count("|") == 4}
+
+    async def act() -> None:
+        async with open_agent(home, project) as agent:
+            for tool in (await agent.client.list_tools()).tools:
+                # What stands in parentheses are defaults and values.
+                taken = re.sub(r"\([^)]*\)", "", rows[tool.name])
+                assert set(re.findall(r"`(\w+)`", taken)) == {*tool.input_schema["properties"]}
+            for template in (await agent.client.list_resource_templates()).resource_templates:
+                assert f"`{template.uri_template}`" in page
+            for resource in (await agent.client.list_resources()).resources:
+                assert f"`{resource.uri}`" in page
+            for prompt in (await agent.client.list_prompts()).prompts:
+                assert f"`{prompt.name}`" in page
 
     play(act)
