@@ -429,7 +429,11 @@ def test_resources_and_prompts(home: Home, jobs: Jobs) -> None:
 def test_the_reference_names_every_tool_and_what_it_takes(home: Home, project: Path) -> None:
     """In its table, with the defaults that count; resources and prompts, too."""
     page = (CHECKOUT / "docs" / "reference" / "mcp.md").read_text(encoding="utf-8")
-    rows = {row.split("`")[1]: row.split("|")[3] for row in page.splitlines() if row.count("|") == 4}
+    rows = {
+        row.split("`")[1]: row.split("|")[3]
+        for row in page.splitlines()
+        if row.startswith("| `") and row.count("|") == 4
+    }
 
     async def act() -> None:
         async with open_agent(home, project) as agent:
