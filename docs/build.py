@@ -19,7 +19,7 @@ import click
 
 from mtr import __version__
 from mtr.cli.app import VERBS, load_verb, render_help, render_options
-from mtr.config.schema import SCHEMA, SERVER_KEYS, SHARED_KEYS
+from mtr.config.schema import POLICY_KEYS, SCHEMA, SERVER_KEYS, SHARED_KEYS
 from mtr.errors import EXIT_FAILURE, EXIT_USAGE
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def render_keys() -> Iterator[str]:
     yield from _render_keys(SHARED_KEYS)
     yield "\n## Under one of `servers`\n"
     yield from _render_keys({key: value for key, value in SERVER_KEYS.items() if key not in SHARED_KEYS})
+    yield "\n## Under `policy`\n"
+    yield from _render_keys(POLICY_KEYS)
 
 
 def _render_keys(keys: dict[str, Any]) -> Iterator[str]:

@@ -60,7 +60,7 @@ OPTIONS = (
     Option(("-d", "--detach"), "detach", "Start it as a job that goes on without mtr, and print its id."),
     Option(("--name",), "name", "Call the job NAME.", "NAME"),
     Option(("--pty",), "pty", "Give the job a terminal of its own, for mtr job attach."),
-    Option(("--after",), "after", "Let the job begin when job ID has ended; may be repeated.", "ID"),
+    Option(("--after",), "after", "Let the job begin when job ID has ended, well or not; may be repeated.", "ID"),
     Option(("--gpus",), "gpus", "Let the job wait until N GPUs are free, and pin those.", "N"),
     Option(("--snapshot",), "snapshot", "Run the job in a copy that later syncs leave alone.", value=True),
     Option(("--no-snapshot",), "snapshot", "Run it where every run does; the default unless it waits.", value=False),
@@ -207,6 +207,8 @@ def _ensure_job(invocation: Invocation) -> None:
         for flag in ("name", "notify", "after", "gpus"):
             if getattr(invocation, flag):
                 raise UsageError(f"--{flag} is for jobs", hint=f"mtr -d --{flag} … CMD")
+        if invocation.snapshot:
+            raise UsageError("--snapshot is for jobs", hint="mtr -d --snapshot CMD")
         if invocation.pty:
             raise UsageError("--pty is for jobs", hint="mtr -d --pty CMD; for a run: mtr --tty CMD")
         return

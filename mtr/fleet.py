@@ -29,6 +29,11 @@ class Answers(Generic[T]):
     order: tuple[str, ...] = ()
 
     @property
+    def first_failure(self) -> MtrError | None:
+        """Why the first of those that have not answered did not."""
+        return next(iter(self.failed.values()), None)
+
+    @property
     def exit_status(self) -> int:
         """What a verb ends with: 0 where all have answered, 1 where some have not, 125 where none has."""
         return 0 if not self.failed else 1 if self.found else EXIT_FAILURE

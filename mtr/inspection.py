@@ -49,7 +49,8 @@ def load_overview(directory: str | None, name: str | None, environ: Mapping[str,
     config = build_config(project, sources, environ)
     shorten = Shorten(project.root, environ)
     if name is None:
-        return Overview("", tuple(_describe_choice(config, environ)), show_all(sources, shorten))
+        remarks = (*_describe_choice(config, environ), *_describe_policies(config, shorten))
+        return Overview("", remarks, show_all(sources, shorten))
     server = select_server(config, name, environ)
     remarks = (f"what counts for {server.name}", *_describe_trust(server, environ))
     return Overview(server.name, remarks, show_server(sources, server, project, environ, shorten))
@@ -63,6 +64,13 @@ def _describe_choice(config: Config, environ: Mapping[str, str]) -> Iterator[str
         return
     yield f"runs go to {server.name}: {explain_choice(config, None, environ)}"
     yield f"all that counts for it: mtr config show {server.name}"
+
+
+def _describe_policies(config: Config, shorten: Shorten) -> Iterator[str]:
+    """Say what lists of several files come to: the others add up, or the stricter value counts, and that is shown."""
+    listing = [shorten.path(rules.file) for rules in config.policies if rules.allow is not None]
+    if len(listing) > 1:
+        yield f"policy.allow: a command has to be on the list of each of {', '.join(listing)}"
 
 
 def _describe_trust(server: Server, environ: Mapping[str, str]) -> Iterator[str]:

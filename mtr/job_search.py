@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mtr.errors import ServerNotFound
+from mtr.errors import MtrError, ServerNotFound, UsageError
 from mtr.fleet import Answers, ask_all, list_servers
 from mtr.jobs.ask import load_jobs, remove_jobs
 from mtr.jobs.choose import choose_job
@@ -17,6 +17,7 @@ from mtr.jobs.prune import choose_prunable, load_sizes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mtr.config.model import Server
     from mtr.jobs.model import Job
     from mtr.ssh.base import BaseConnection
     from mtr.voice import Voice
@@ -33,14 +34,27 @@ def load_all_jobs(
 
 
 def _ask(directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice) -> Answers[list[Job]]:
-    return ask_all(list_servers(directory, server, environ), load_jobs, environ, voice)
+    return ask_all(_list_some(directory, server, environ), load_jobs, environ, voice)
+
+
+def _list_some(directory: str | None, server: str | None, environ: Mapping[str, str]) -> list[Server]:
+    """Return the servers to ask.
+
+    Raises:
+        ServerNotFound: there are none. That is not the same as no job: a project's servers are known in the project.
+    """
+    servers = list_servers(directory, server, environ)
+    if not servers:
+        hint = "mtr -C PROJECT job list, or with the server: mtr job list -s user@host"
+        raise ServerNotFound("no server is configured here, so none can be asked for jobs", hint=hint)
+    return servers
 
 
 def _sort(answers: Answers[list[Job]]) -> list[Job]:
     # Two names in a configuration may mean one machine: its jobs are there once, under the first of them.
     jobs = {(job.id, job.started_s): job for name in reversed(answers.order) for job in answers.found.get(name, ())}
-    # Each server has a clock of its own, and this machine another.
-    return sorted(jobs.values(), key=lambda job: (-(job.age_s or 0), job.id))
+    # Each server has a clock of its own, and this machine another; those of one server stay in their order.
+    return sorted(jobs.values(), key=lambda job: -(job.age_s or 0))
 
 
 def find_jobs(
@@ -50,7 +64,10 @@ def find_jobs(
 
     Raises:
         JobNotFound: a word means none, or more than one.
+        UsageError: a word is empty.
     """
+    if not all(words):
+        raise UsageError("the id of a job is empty", hint="mtr job list")
     noted = {find_noted(word, environ) if len(word) == _FULL_ID and word.isalnum() else "" for word in words}
     if server is None and len(noted) == 1 and (only := noted.pop()):
         try:
@@ -71,6 +88,14 @@ def _find_on(
     jobs = _sort(answers)
     chosen = [choose_job(word, jobs) for word in words]
     return [(answers.connections[job.server], job) for job in chosen]
+
+
+def look_again(connection: BaseConnection, job: Job) -> Job:
+    """Return ``job`` as it stands now, or as it was where its server does not say."""
+    try:
+        return next(iter(load_jobs(connection, [job.id])), job)
+    except MtrError:
+        return job
 
 
 def find_base(
@@ -116,4 +141,4 @@ def prune_jobs(
                 drop_note(job.id, environ)
         return Pruned(tuple(gone), {job.id: sizes.get(job.id, 0) for job in gone})
 
-    return ask_all(list_servers(directory, server, environ), prune, environ, voice)
+    return ask_all(_list_some(directory, server, environ), prune, environ, voice)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 
 from mtr.errors import MtrError
 from mtr.jobs.noted import drop_note
@@ -48,11 +48,10 @@ def run_detached(
     except MtrError:
         drop_note(job_id, environ)
         raise
-    # Not the server's own words: an rc file may print in front of them.
-    sys.stdout.write(f"{job_id}\n")
-    sys.stdout.flush()
+    _print_id(job_id, line)
     voice.note(job=job_id)
-    voice.show_done(f"on {line.server_name}; follow: mtr job logs -f {job_id}; stop: mtr job stop {job_id}")
+    go_on = f"join: mtr job attach {job_id}" if invocation.pty else f"follow: mtr job logs -f {job_id}"
+    voice.show_done(f"on {line.server_name}; {go_on}; stop: mtr job stop {job_id}")
     if notify := invocation.notify or route.notify:
         from mtr.notify import start_watcher
 
@@ -66,3 +65,13 @@ def _ensure_started(origin: OriginFeed, status: int, line: Line) -> None:
 
         hint = "see what the server says above; mtr doctor"
         raise JobError(f"no job was started on {line.label}", detail=f"it ended with {status}", hint=hint)
+
+
+def _print_id(job_id: str, line: Line) -> None:
+    try:
+        os.write(1, f"{job_id}\n".encode())
+    except OSError as error:
+        from mtr.jobs.model import JobError
+
+        message = f"job {job_id} runs on {line.server_name}, but its id could not be printed: {error.strerror}"
+        raise JobError(message, hint=f"mtr job stop {job_id}") from error

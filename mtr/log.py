@@ -112,11 +112,17 @@ class Programs:
 
 def render_argv(argv: Sequence[str]) -> str:
     """Return ``argv`` as a person would type it, without what looks secret."""
-    shown, hides = [], False
-    for word in _name_remote(argv):
-        shown.append("***" if hides else render_word(word))
-        hides = _HIDDEN_FLAG.match(word) is not None
+    shown = [shorten(word, MAX_WORD) for word in mask_argv(_name_remote(argv))]
     return " ".join(word if "***" in word else shlex.quote(word) for word in shown)
+
+
+def mask_argv(argv: Sequence[str]) -> list[str]:
+    """Return the words of ``argv`` with what looks secret masked, behind a flag of such a name as well."""
+    shown, hides = [], False
+    for word in argv:
+        shown.append("***" if hides else mask_word(word))
+        hides = _HIDDEN_FLAG.match(word) is not None
+    return shown
 
 
 def _name_remote(argv: Sequence[str]) -> Sequence[str]:
@@ -147,11 +153,15 @@ def _encode_scripts() -> dict[str, str]:
 
 def render_word(word: str) -> str:
     """Return one argument: what looks secret masked, the rest in at most ``MAX_WORD``."""
+    return shorten(mask_word(word), MAX_WORD)
+
+
+def mask_word(word: str) -> str:
+    """Return one argument, or a text for a shell, with what looks secret masked."""
     patterns = (_HIDDEN_IN_TEXT,) if any(map(str.isspace, word)) else (_HIDDEN_VALUE,)
     for pattern in (*patterns, _SET_VARIABLE):
         word = pattern.sub(r"\1***", word)
-    word = _BEARER.sub(r"\1 ***", _IN_ADDRESS.sub("***", word))
-    return shorten(word, MAX_WORD)
+    return _BEARER.sub(r"\1 ***", _IN_ADDRESS.sub("***", word))
 
 
 def open_log(invocation: Invocation) -> Log:

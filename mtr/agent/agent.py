@@ -8,29 +8,50 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from mtr.agent.files import read_piece, write_whole
-from mtr.agent.model import LOCAL, Order, TokenUnknown
+from mtr.agent.fresh_config import FreshConfig
+from mtr.agent.local_commands import LocalCommands
+from mtr.agent.model import LOCAL, Listed, Order, TokenUnknown
 from mtr.agent.remote_commands import RemoteCommands
-from mtr.config.load import load_config
+from mtr.audit import open_audit
 from mtr.config.project import find_project
+from mtr.config.remote_dir import resolve_remote_dir
 from mtr.config.select import select_server
 from mtr.errors import MtrError, UsageError
 from mtr.jobs.noted import find_noted
+from mtr.policy import (
+    ALLOWED,
+    REFUSED,
+    PolicyRefused,
+    build_policy,
+    find_bases,
+    list_secret_files,
+    resolve_local,
+    resolve_remote,
+)
 from mtr.remote import connect
 from mtr.status import load_statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from mtr.agent.files import FilePiece
-    from mtr.agent.model import Listed, Look
+    from mtr.agent.model import Look
+    from mtr.audit import AuditLog
+    from mtr.config.model import Config
+    from mtr.policy import Policy, Verdict
     from mtr.remote import Remote
     from mtr.status import Statuses
     from mtr.sync.download import Downloaded
     from mtr.sync.result import SyncResult
+
+
+MAX_LOCAL = 100
+"""Commands on this machine at once, where the policy names no other number."""
 
 
 class Commands(Protocol):
@@ -53,16 +74,47 @@ class Commands(Protocol):
 
 
 class Agent:
-    """Works in the project around ``directory``, with the servers of its configuration and with this machine."""
+    """Works in the project around ``directory``, with the servers of its configuration and with this machine.
 
-    def __init__(self, directory: str | None, environ: Mapping[str, str], *, server: str | None = None) -> None:
-        """``server`` is where commands go that name none; by default as the command line chooses."""
+    Whatever is asked for is judged by the policy of the configuration as it is at that moment, and noted in the audit
+    log before anything is done.
+    """
+
+    def __init__(
+        self,
+        directory: str | None,
+        environ: Mapping[str, str],
+        *,
+        server: str | None = None,
+        say: Callable[[str], None] = lambda _words: None,
+    ) -> None:
+        """``server`` is where commands go that name none; by default as the command line chooses.
+
+        ``say`` is told what concerns the person: that the audit log cannot be written.
+        """
         self.directory = directory
         self.environ = environ
+        self.client = ""
+        self._config = FreshConfig(directory, environ)
         self._wanted = server
+        self._say = say
         self._lock = threading.Lock()
         self._commands: dict[str, Commands] = {}
         self._tokens: dict[str, str] = {}
+        self._ended: set[str] = set()
+        self._audit: AuditLog | None = None
+
+    def load_config(self) -> Config:
+        """Return the configuration as it is now.
+
+        Raises:
+            ConfigError: it is wrong.
+        """
+        return self._config.load()
+
+    def load_policy(self) -> Policy:
+        """Return what the configuration lets an agent do, as it is now."""
+        return build_policy(self.load_config())
 
     @property
     def default_server(self) -> str:
@@ -71,9 +123,11 @@ class Agent:
         Raises:
             ConfigError: the configuration is wrong.
         """
+        return self._choose_server(self.load_config())
+
+    def _choose_server(self, config: Config) -> str:
         if self._wanted is not None:
             return self._wanted
-        config = load_config(find_project(self.directory, self.environ), self.environ)
         if not config.servers:
             return LOCAL
         return select_server(config, self.environ.get("MTR_SERVER") or None, self.environ).name
@@ -82,16 +136,71 @@ class Agent:
         """Return the configured servers with the state of their connections; no server is asked."""
         return load_statuses(self.directory, self.environ)
 
-    def run(self, order: Order, server: str | None = None) -> tuple[str, str]:
-        """Begin to start what is ordered; return its token and the server's name at once.
+    def judge(self, order: Order, server: str | None = None, *, can_ask: bool = False) -> tuple[str, Verdict]:
+        """Return the server's name, and what the policy says of ``order``; ``can_ask``: the person can be asked.
 
         Raises:
+            PolicyRefused: its time is more than may be asked for.
+            ConfigError: the configuration is wrong.
+        """
+        config = self.load_config()
+        policy, name = build_policy(config), server or self._choose_server(config)
+        policy.resolve_timeout(order.timeout_s)
+        if order.directory is not None and policy.is_active:
+            self._ensure_inside(order.directory, name, config, policy)
+        verdict = policy.judge(name, order.command, can_ask=can_ask)
+        if verdict.outcome != REFUSED and order.sync and name != LOCAL and policy.is_read_only:
+            verdict = policy.judge_change(name, "sync files to")
+        return name, verdict
+
+    def _ensure_inside(self, directory: str, name: str, config: Config, policy: Policy) -> None:
+        project = find_project(self.directory, self.environ)
+        if name == LOCAL:
+            root = os.path.realpath(project.root)
+            if os.path.commonpath([root, os.path.realpath(os.path.join(root, directory))]) != root:
+                raise PolicyRefused("the directory lies outside the project", hint=f"name one below {root}")
+        else:
+            server = select_server(config, name, self.environ)
+            resolve_remote(directory, resolve_remote_dir(server, project, self.environ), policy)
+
+    def run(self, order: Order, server: str | None = None, *, verdict: Verdict | None = None) -> tuple[str, str]:
+        """Begin to start what is ordered; return its token and the server's name at once.
+
+        ``verdict`` is what :meth:`judge` has said and the person has confirmed.
+
+        Raises:
+            PolicyRefused: the policy forbids it.
+            AuditFailed: a policy is active, and what was asked for cannot be noted.
             ConfigError: there is no such server.
         """
-        name = server or self.default_server
-        token = self._get_commands(name).start(order)
+        name, judged = self.judge(order, server)
+        verdict = verdict or judged
+        commands = self._get_commands(name)
+        if verdict.outcome == ALLOWED:
+            refusal = self._judge_start()
+            verdict = refusal if refusal.outcome == REFUSED else verdict
+        self.note(verdict, tool="run_command", server=name)
+        verdict.ensure()
+        command = verdict.text if verdict.argv is None else verdict.argv
+        token = commands.start(replace(order, command=order.command if command is None else command))
         self._tokens[token] = name
         return token, name
+
+    def note(self, verdict: Verdict, *, tool: str, server: str, **facts: object) -> None:
+        """Note in the audit log what was asked for, before anything of it is done.
+
+        Raises:
+            AuditFailed: a policy is active, and the log cannot be written.
+        """
+        with self._lock:
+            self._audit = open_audit(self.load_config(), self.environ, say=self._say)
+        self._audit.judged(verdict, tool=tool, server=server, client=self.client, **facts)
+
+    def _note_end(self, look: Look) -> None:
+        if look.status == "completed" and look.token not in self._ended and self._audit is not None:
+            self._ended.add(look.token)
+            duration_s = look.execution_time_s or 0.0
+            self._audit.ended(look.token, exit_status=look.exit_code, duration_s=duration_s, server=look.server)
 
     def look(self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float = 0.0) -> Look:
         """Tell how the command stands, and up to ``limit_bytes`` of what each output has behind ``offsets``.
@@ -102,7 +211,9 @@ class Agent:
             TokenUnknown: there is no such command.
             MtrError: its server cannot be asked just now.
         """
-        return self._find(token).look(token, offsets, limit_bytes=limit_bytes, wait_s=wait_s)
+        found = self._find(token).look(token, offsets, limit_bytes=limit_bytes, wait_s=wait_s)
+        self._note_end(found)
+        return found
 
     def send(self, token: str, data: bytes, *, end: bool = False) -> None:
         """Let the command read ``data`` from its stdin, or its terminal; ``end`` closes that."""
@@ -121,6 +232,12 @@ class Agent:
             MtrError: the only one could not be asked.
         """
         names = [server] if server else [*dict.fromkeys([self.default_server, *self._commands])]
+        listed, failed = self._list(names)
+        if len(names) == 1 and failed:
+            raise failed[names[0]]
+        return listed, failed
+
+    def _list(self, names: Sequence[str]) -> tuple[list[Listed], dict[str, MtrError]]:
         listed: list[Listed] = []
         failed: dict[str, MtrError] = {}
         for name in names:
@@ -128,49 +245,78 @@ class Agent:
                 listed += self._get_commands(name).list()
             except MtrError as error:
                 failed[name] = error
-        if len(names) == 1 and failed:
-            raise failed[names[0]]
         return listed, failed
 
     def sync(self, server: str | None = None, *, full: bool = False) -> SyncResult:
         """Bring the project's files to ``server``; with ``full`` everything is compared there.
 
         Raises:
+            PolicyRefused: the policy forbids it.
             MtrError: as ``mtr sync`` fails.
         """
-        return self._get_remote_commands(server).sync(full=full)
+        name = server or self.default_server
+        verdict = self.load_policy().judge_change(name, "sync files to")
+        self.note(verdict, tool="sync_files", server=name)
+        verdict.ensure()
+        return self._get_remote_commands(name).sync(full=full)
 
     def read_file(self, path: str, server: str | None = None, *, offset: int, limit_bytes: int) -> FilePiece:
         """Return up to ``limit_bytes`` of the file ``path`` there, from ``offset`` on.
 
         Raises:
+            PolicyRefused: the policy forbids it.
             FileFailed: it cannot be read.
         """
-        with self.borrow(server) as remote:
+        name = server or self.default_server
+        self._judge_path("get_file", name, path)
+        with self.borrow(name) as remote:
             return read_piece(remote, path, offset=offset, limit_bytes=limit_bytes)
 
     def download(self, path: str, local: str, server: str | None = None) -> Downloaded:
-        """Bring ``path`` from there to ``local`` here, whatever its size; what is newer here stays.
+        """Bring ``path`` from there to ``local`` here, in the project, whatever its size; what is newer here stays.
 
         Raises:
+            PolicyRefused: the policy forbids it, or that is no place here for agents.
             MtrError: as ``mtr get`` fails.
         """
-        # A relative one counts from where this agent works, whatever the process takes for its directory.
-        place = os.path.join(os.path.abspath(self.directory or os.curdir), local)
-        with self.borrow(server) as remote:
+        name = server or self.default_server
+        place = self._judge_path("get_file", name, path, local=local)
+        with self.borrow(name) as remote:
             return remote.get(path, place)
 
     def write_file(self, path: str, data: bytes, server: str | None = None, *, mode: str = "") -> bool:
         """Make the file ``path`` there of ``data``, or leave what is there; tell whether it is new.
 
         Raises:
+            PolicyRefused: the policy forbids it.
             FileFailed: it cannot be made.
         """
-        with self.borrow(server) as remote:
+        name = server or self.default_server
+        self._judge_path("put_file", name, path, changes=True)
+        with self.borrow(name) as remote:
             return write_whole(remote, path, data, mode=mode)
 
-    def close(self) -> None:
-        """Let go of what this process holds, soon: commands on servers go on, and their tokens stay good."""
+    def _judge_path(self, tool: str, name: str, path: str, *, local: str | None = None, changes: bool = False) -> str:
+        """Judge and note what is asked of the file ``path`` of server ``name``; return where ``local`` is here."""
+        config, project = self.load_config(), find_project(self.directory, self.environ)
+        policy, place = build_policy(config), ""
+        verdict = policy.judge_change(name) if changes else policy.judge_server(name)
+        server = select_server(config, name, self.environ) if name != LOCAL else None
+        try:
+            if server is not None:
+                resolve_remote(path, resolve_remote_dir(server, project, self.environ), policy)
+            if local is not None:
+                secrets, bases = (
+                    list_secret_files(config, project, self.environ),
+                    find_bases(project, server, self.environ),
+                )
+                found = resolve_local(local, project, bases=bases, secret_files=secrets)
+                place = f"{found.path}/" if local.endswith("/") else str(found.path)
+        except PolicyRefused as error:
+            verdict = replace(verdict, outcome=REFUSED, reason=error.message, hint=error.hint)
+        self.note(verdict, tool=tool, server=name, path=path)
+        verdict.ensure()
+        return place
 
     def borrow(self, server: str | None = None) -> AbstractContextManager[Remote]:
         """Return the project on ``server``, over an open connection, for one thread at a time.
@@ -178,10 +324,10 @@ class Agent:
         Raises:
             UsageError: it is this machine.
         """
-        return self._get_remote_commands(server).borrow()
+        return self._get_remote_commands(server or self.default_server).borrow()
 
-    def _get_remote_commands(self, server: str | None) -> RemoteCommands:
-        commands = self._get_commands(server or self.default_server)
+    def _get_remote_commands(self, name: str) -> RemoteCommands:
+        commands = self._get_commands(name)
         if not isinstance(commands, RemoteCommands):
             raise UsageError(f"{LOCAL} is this machine: its files are where they are", hint="name a server")
         return commands
@@ -193,8 +339,10 @@ class Agent:
             return self._commands[name]
 
     def _build_commands(self, name: str) -> Commands:
+        config = self.load_config()
+        if name == LOCAL and LOCAL not in config.servers:
+            return LocalCommands(str(find_project(self.directory, self.environ).root), max_running=MAX_LOCAL)
         # Refused at once where there is no such server; connected to when it is needed.
-        config = load_config(find_project(self.directory, self.environ), self.environ)
         select_server(config, name, self.environ)
         return RemoteCommands(name, lambda: connect(name, directory=self.directory))
 
@@ -203,3 +351,22 @@ class Agent:
         if not name:
             raise TokenUnknown(f"no command has the token {token}", hint="list_commands() tells which there are")
         return self._get_commands(name)
+
+    def _judge_start(self) -> Verdict:
+        """Judge whether one more may start beside those of this agent that are not known to have ended."""
+        policy = self.load_policy()
+        refusal = policy.judge_start(len(self._tokens.keys() - self._ended))
+        if refusal.outcome == ALLOWED:
+            return refusal
+        # It has not looked at all of them since they ended.
+        for listed in self._list([*self._commands])[0]:
+            if listed.status == "completed":
+                self._ended.add(listed.token)
+        return policy.judge_start(len(self._tokens.keys() - self._ended))
+
+    def close(self) -> None:
+        """End the commands of this machine; those on servers go on."""
+        with self._lock:
+            for commands in self._commands.values():
+                if isinstance(commands, LocalCommands):
+                    commands.close()

@@ -170,7 +170,9 @@ class RemoteCommands:
                     self._waiting.release()
             has_news = bool(found.out.data or found.err.data) or not found.job.is_alive
             if has_news or has_place or not left_s:
-                out, err = (_build_piece(*pair) for pair in zip(offsets, (found.out, found.err), strict=True))
+                is_closed = not found.job.is_alive
+                out = _build_piece(offsets[0], found.out, is_closed=is_closed)
+                err = _build_piece(offsets[1], found.err, is_closed=is_closed)
                 return build_look(self.name, found.job, out, err)
             # All places are taken: asked now and then instead.
             time.sleep(min(pause_s, left_s))
@@ -224,8 +226,8 @@ class RemoteCommands:
         return found
 
 
-def _build_piece(offset: int, output: Output) -> Piece:
-    return Piece(offset, output.data, output.size_bytes, 0)
+def _build_piece(offset: int, output: Output, *, is_closed: bool) -> Piece:
+    return Piece(offset, output.data, output.size_bytes, 0, is_closed=is_closed)
 
 
 def build_look(server: str, job: Job, out: Piece, err: Piece) -> Look:

@@ -128,7 +128,8 @@ def _build_usage_error(error: click.ClickException, name: str) -> UsageError:
         close = error.possibilities or ()
         return UsageError(f"no option {error.option_name}", hint=f"did you mean {close[0]}? {hint}" if close else hint)
     if isinstance(error, click.MissingParameter) and error.param is not None:
-        return UsageError(f"`{name}` needs {error.param.make_metavar(click.Context(click.Command(name)))}", hint=hint)
+        needed = error.param.make_metavar(click.Context(click.Command(name)))
+        return UsageError(f"`{hint.removesuffix(' --help')}` needs {needed}", hint=hint)
     message = error.format_message().removesuffix(".")
     return UsageError(message[:1].lower() + message[1:], hint=hint)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.envelope import print_data, print_failure
+from mtr.cli.envelope import print_data
 from mtr.cli.options import keep_server, take, take_json
 from mtr.cli.table import Cell, find_width, render_table
 from mtr.errors import render_error
@@ -17,7 +17,7 @@ from mtr.voice import Voice, render_count, render_span, wants_colour
 
 if TYPE_CHECKING:
     from mtr.command_line import Invocation
-    from mtr.status import ServerStatus, Statuses
+    from mtr.status import ServerStatus
 
 
 @click.command()
@@ -81,7 +81,7 @@ def servers(invocation: Invocation, *, as_json: bool) -> int:
 
     found = load_statuses(invocation.directory, os.environ)
     if as_json:
-        _print_json(found)
+        print_data("servers", [row.to_json() for row in found.rows], found.error)
     elif found.rows:
         table = [_HEAD, *(_build_row(row, time.time()) for row in found.rows)]
         width, has_colour = find_width(), wants_colour(1)
@@ -93,14 +93,6 @@ def servers(invocation: Invocation, *, as_json: bool) -> int:
     sys.stdout.flush()
     sys.stderr.write(render_error(found.error))
     return found.error.exit_status
-
-
-def _print_json(found: Statuses) -> None:
-    data = [row.to_json() for row in found.rows]
-    if found.error is None:
-        print_data("servers", data)
-    else:
-        print_failure("servers", found.error, data)
 
 
 _HEAD = [Cell(text, "dim") for text in ("", "NAME", "ADDRESS", "STATE", "DIRECTORY")]

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from mtr.errors import MtrError
 
 
-def print_data(kind: str, data: Any) -> None:
-    """Print ``data``, which JSON takes, as what ``kind`` names."""
-    _print({"mtr": __version__, "kind": kind, "ok": True, "data": data})
+def print_data(kind: str, data: Any, failure: MtrError | None = None) -> None:
+    """Print ``data``, which JSON takes, as what ``kind`` names; with a ``failure`` it is only a part."""
+    if failure is not None:
+        print_failure(kind, failure, data)
+    else:
+        _print({"mtr": __version__, "kind": kind, "ok": True, "data": data})
 
 
 def print_failure(kind: str, error: MtrError, data: Any = None) -> None:

@@ -8,35 +8,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mtr.cli.app import render_options
-from mtr.cli.envelope import print_data, print_failure
+from mtr.cli.envelope import print_data
+from mtr.cli.job_group import JobStart, JobVerbs
+from mtr.cli.job_table import render_end
 from mtr.cli.options import take, take_json
 from mtr.cli.table import find_width
 from mtr.errors import MtrError, UsageError
-from mtr.voice import Voice, show_error, wants_colour
+from mtr.voice import Voice, render_bytes, show_error, wants_colour
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from mtr.command_line import Invocation
-    from mtr.fleet import Answers
     from mtr.jobs.model import Job
     from mtr.pull import Pull
     from mtr.ssh.base import BaseConnection
 
 
-class _Verbs(click.Group):
-    """Every verb of it takes -s and -C behind itself, too."""
-
-    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add ``cmd`` with these options, which count more than those in front."""
-        if cmd.name != "start":
-            take("server", "directory")(cmd)
-        super().add_command(cmd, name)
-
-
-@click.group(cls=_Verbs, invoke_without_command=True)
+@click.group(cls=JobVerbs, invoke_without_command=True)
 @take("server", "directory")
 @click.pass_context
 def job(context: click.Context) -> None:
@@ -57,16 +46,6 @@ def job(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-class _Start(click.Command):
-    """Shows the one table of options, which click does not parse here."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what the table has."""
-        del ctx
-        with formatter.section("Options, before the command"):
-            formatter.write_dl(render_options())
-
-
 _START_EXAMPLES = """\b
 mtr job start --name train python train.py --lr 0.1
 mtr -d --pull 'runs/*.json' --notify desktop python train.py
@@ -76,7 +55,7 @@ id=$(mtr -d --timeout 3600 'make && ./bench | tee log')
 
 @job.command(
     short_help="Sync, start CMD as a job, print its id.",
-    cls=_Start,
+    cls=JobStart,
     options_metavar="[OPTIONS] [--] CMD [ARGS]...",
     epilog=_START_EXAMPLES,
 )
@@ -97,6 +76,10 @@ def _find(invocation: Invocation, words: tuple[str, ...]) -> list[tuple[BaseConn
     from mtr.job_search import find_jobs
 
     return find_jobs(words, invocation.directory, invocation.server, os.environ, Voice())
+
+
+MAX_COUNT = 10**15
+"""More than any output has, and a number for every shell."""
 
 
 @job.command("list")
@@ -120,60 +103,75 @@ def list_jobs(invocation: Invocation, *, everything: bool, running: bool, as_jso
     jobs, answers = load_all_jobs(invocation.directory, invocation.server, os.environ, Voice())
     shown = choose_rows(jobs, everything=everything or as_json, running=running)
     if as_json:
-        _print_answers("jobs", [asdict(found) for found in shown], answers)
+        print_data("jobs", [asdict(found) for found in shown], answers.first_failure)
     elif shown:
         click.echo(render_jobs(shown, width=find_width(), has_colour=wants_colour(1)), nl=False, color=True)
     sys.stdout.flush()
     for error in answers.failed.values():
         show_error(error)
     if not as_json and not answers.failed:
-        _say_rest(len(jobs) - len(shown), running=running, is_empty=not jobs)
+        where = f" on {invocation.server}" if invocation.server else ""
+        _say_rest(len(jobs), len(shown), running=running, where=where)
     return answers.exit_status
 
 
-def _print_answers(kind: str, data: list[dict[str, object]], answers: Answers[Any]) -> None:
-    """Print ``data`` of those servers that have answered, and the first error of the others."""
-    if answers.failed:
-        print_failure(kind, next(iter(answers.failed.values())), data)
-    else:
-        print_data(kind, data)
-
-
-def _say_rest(left_out: int, *, running: bool, is_empty: bool) -> None:
-    if is_empty:
-        Voice().say("there are no jobs; to start one: mtr -d CMD")
-    elif left_out and not running:
-        Voice().say(f"{left_out} more have ended: mtr job list --all")
+def _say_rest(total: int, shown: int, *, running: bool, where: str) -> None:
+    if not total:
+        Voice().say(f"there are no jobs{where}; to start one: mtr -d CMD")
+    elif running and not shown:
+        Voice().say(f"no job waits or runs{where}; those that have ended: mtr job list")
+    elif total > shown and not running:
+        Voice().say(f"{total - shown} more {'has' if total - shown == 1 else 'have'} ended: mtr job list --all")
 
 
 @job.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
-@click.option("--stderr", is_flag=True, help="Its stderr; else its stdout.")
-@click.option("--tail", type=click.IntRange(min=0), metavar="BYTES", help="Begin so many bytes before the present end.")
+@click.option("--stderr", is_flag=True, help="What it prints to stderr in place of stdout.")
+@click.option("-n", "--tail", type=click.IntRange(0, MAX_COUNT), metavar="LINES", help="Begin with the last LINES.")
 @click.option("--offset", type=click.IntRange(min=0), metavar="BYTES", help="Begin behind so many bytes.")
 @click.argument("word", metavar="ID")
 @click.pass_obj
 def logs(invocation: Invocation, word: str, *, follow: bool, stderr: bool, tail: int | None, offset: int | None) -> int:
     """Print what a job prints, byte for byte.
 
-    With -f a line that breaks is taken up at the same byte. Ctrl-C stops following; the job goes on.
-    """
+    stdout, or with --stderr what it prints there: a traceback, and most bars of progress. With -f a line that breaks is
+    taken up at the same byte. Ctrl-C stops following; the job goes on.
+
+    \b
+      mtr job logs -n 20 ID      the last 20 lines
+      mtr job logs -f -n 0 ID    only what comes from now on
+    """  # noqa: D301  click wants the character itself
+    from mtr.job_search import look_again
     from mtr.jobs.follow import Follower
     from mtr.process.signals import Interrupted
 
     if tail is not None and offset is not None:
         raise UsageError("--tail and --offset both say where to begin: give one", hint="mtr job logs --help")
     ((connection, found),) = _find(invocation, (word,))
+    voice = Voice()
+    if follow and not stderr and not found.out_bytes:
+        _say_stderr(voice, found)
     follower = Follower(connection, found.id, "err" if stderr else "out", offset or 0, tail=tail)
     try:
         follower.copy(sys.stdout.fileno(), follow=follow)
     except Interrupted:
         more = " --stderr" if stderr else ""
         resume = f"mtr job logs -f --offset {max(0, follower.offset)}{more} {found.id}"
-        Voice().say(f"job {found.id} goes on; to follow it: {resume}")
-        Voice().say(f"to stop it: mtr job stop {found.id}")
+        voice.say(f"job {found.id} goes on; to follow it: {resume}")
+        voice.say(f"to stop it: mtr job stop {found.id}")
         raise
+    if follow:
+        found = look_again(connection, found)
+        voice.show_done(render_end(found))
+    if not stderr:
+        _say_stderr(voice, found)
     return 0
+
+
+def _say_stderr(voice: Voice, found: Job) -> None:
+    """Say where the rest is: a traceback, or a bar of progress, that one may look for in vain."""
+    if found.err_bytes:
+        voice.say(f"{render_bytes(found.err_bytes)} more on its stderr: mtr job logs --stderr {found.id}")
 
 
 _ATTACH_EXAMPLES = """\b
@@ -346,6 +344,7 @@ def rm(invocation: Invocation, words: tuple[str, ...]) -> int:
     def remove(connection: BaseConnection, found: Job) -> None:
         remove_jobs(connection, [found])
         drop_note(found.id, os.environ)
+        Voice().say(f"job {found.id}{f' ({found.name})' if found.name else ''} was removed")
 
     return _do_each(_find(invocation, words), remove)
 
@@ -369,7 +368,7 @@ def prune(invocation: Invocation, *, older: str | None, keep_size: str | None, a
     from mtr.cli.job_table import render_pruned
     from mtr.job_search import prune_jobs
     from mtr.jobs.prune import parse_age, parse_size
-    from mtr.voice import render_bytes, render_count
+    from mtr.voice import render_count
 
     dry_run = invocation.dry_run
     keep_bytes = None if keep_size is None else parse_size(keep_size)
@@ -381,11 +380,12 @@ def prune(invocation: Invocation, *, older: str | None, keep_size: str | None, a
     gone = [(found, pruned.sizes[found.id]) for pruned in answers.found.values() for found in pruned.jobs]
     if as_json:
         data = [{"id": found.id, "server": found.server, "bytes": size} for found, size in gone]
-        _print_answers("job-prune", data, answers)
+        print_data("job-prune", data, answers.first_failure)
     else:
         click.echo(render_pruned(gone), nl=False)
-        total = render_bytes(sum(size for _, size in gone))
-        Voice().say(f"{render_count(len(gone), 'job')} {'would go' if dry_run else 'gone'}, {total}")
+        word = "would be removed" if dry_run else "removed"
+        total = f", {render_bytes(sum(size for _, size in gone))}" if gone else ""
+        Voice().say(f"{render_count(len(gone), 'job')} {word}{total}")
     for error in answers.failed.values():
         show_error(error)
     return answers.exit_status

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mtr.cli.job_table import render_runtime
 from mtr.errors import reveal_controls
 from mtr.jobs.model import render_waits
-from mtr.voice import render_bytes
+from mtr.voice import render_bytes, render_count
 
 if TYPE_CHECKING:
     from mtr.jobs.details import Details
@@ -51,7 +51,7 @@ def render_details(details: Details) -> str:
     found, origin = details.job, details.origin
     status = "" if found.status is None else f", status {found.status}"
     reason = f" ({found.explanation})" if found.explanation else ""
-    files = "" if details.manifest_files is None else f"{details.manifest_files:,} files had been synced"
+    files = "" if details.manifest_files is None else f"{render_count(details.manifest_files, 'file')} had been synced"
     rows = {
         "job": f"{found.id}{f' ({found.name})' if found.name else ''} on {found.server}",
         "command": found.command,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mtr.cli.table import Cell, render_table
+from mtr.cli.table import Cell, measure_narrowest, render_table
 from mtr.errors import reveal_controls
 from mtr.voice import render_bytes, render_span
 
@@ -18,6 +18,9 @@ ENDED_SHOWN = 20
 
 _HEAD = [Cell(text, "dim") for text in ("ID", "NAME", "SERVER", "STATE", "STARTED", "TIME", "OUTPUT", "COMMAND")]
 _COMMAND, _NAME, _SERVER = 7, 1, 2
+_LEFT_OUT = (6, 4, 5)
+"""The columns that a narrow terminal does without, in this order: OUTPUT, STARTED, TIME."""
+
 _STYLES = {"running": "green", "queued": "bold", "failed": "red", "lost": "red", "timeout": "red"}
 
 
@@ -29,9 +32,15 @@ def choose_rows(jobs: Sequence[Job], *, everything: bool, running: bool) -> list
 
 
 def render_jobs(jobs: Sequence[Job], *, width: int | None, has_colour: bool) -> str:
-    """Return the table; where it is wider than ``width``, commands give way first, then names."""
+    """Return the table; where it is wider than ``width``, commands give way first, then names, then whole columns."""
     rows = [_HEAD, *(_build_row(job) for job in jobs)]
-    return render_table(rows, yields=(_COMMAND, _NAME, _SERVER), width=width, has_colour=has_colour)
+    kept, left_out = list(range(len(_HEAD))), list(_LEFT_OUT)
+    while True:
+        shown = [[row[index] for index in kept] for row in rows]
+        yields = [kept.index(index) for index in (_COMMAND, _NAME, _SERVER)]
+        if width is None or not left_out or measure_narrowest(shown, yields) <= width:
+            return render_table(shown, yields=yields, width=width, has_colour=has_colour)
+        kept.remove(left_out.pop(0))
 
 
 def _build_row(job: Job) -> list[Cell]:
@@ -51,14 +60,18 @@ def _build_row(job: Job) -> list[Cell]:
 
 def render_state(job: Job) -> str:
     """Return e.g. ``running``, ``done``, ``failed 3`` or ``timed out``."""
-    state = "timed out" if job.state == "timeout" else job.state
+    state = _name_state(job)
     return f"{state} {job.status}" if job.state == "failed" and job.status is not None else state
 
 
 def render_end(ended: Job) -> str:
     """Return what became of a job, as a line: ``job 3f2a91bc failed with 3``."""
     status = "" if ended.status is None else f" with {ended.status}"
-    return f"job {ended.id} {ended.state}{status}{f': {ended.explanation}' if ended.explanation else ''}"
+    return f"job {ended.id} {_name_state(ended)}{status}{f': {ended.explanation}' if ended.explanation else ''}"
+
+
+def _name_state(job: Job) -> str:
+    return "timed out" if job.state == "timeout" else job.state
 
 
 def render_pruned(gone: Sequence[tuple[Job, int]]) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _GAP = "  "
+_NARROWEST = 10
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "": ""}
 
 
@@ -38,12 +39,19 @@ def render_table(rows: Sequence[Sequence[Cell]], *, yields: Sequence[int], width
     return "".join(f"{_render_row(row, widths, has_colour=has_colour)}\n" for row in rows)
 
 
+def measure_narrowest(rows: Sequence[Sequence[Cell]], yields: Sequence[int]) -> int:
+    """Return how wide ``rows`` are at least, when the columns ``yields`` have given way."""
+    widths = [max(measure(row[index].text) for row in rows) for index in range(len(rows[0]))]
+    _shrink(widths, yields, 0)
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
 def _shrink(widths: list[int], yields: Sequence[int], width: int) -> None:
     """Make columns narrower until all fit, but none so narrow that nothing could be read."""
     for index in yields:
         over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
         if over > 0:
-            widths[index] = min(widths[index], max(10, widths[index] - over))
+            widths[index] = min(widths[index], max(_NARROWEST, widths[index] - over))
 
 
 def _render_row(row: Sequence[Cell], widths: Sequence[int], *, has_colour: bool) -> str:

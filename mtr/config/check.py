@@ -11,6 +11,7 @@ from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mtr.config.breadth import list_doubts
 from mtr.config.load import build_config, ensure_own, ensure_private, list_files, user_config_file
 from mtr.config.model import render_key_path
 from mtr.config.select import explain_wrong_default
@@ -149,6 +150,7 @@ def find_doubts(reading: Reading, environ: Mapping[str, str]) -> list[Finding]:
             _find(_locate(config, name, key), ("servers", name, key), reason, is_doubt=is_doubt)
             for key, reason, is_doubt in _check_server(server, environ)
         ]
+    findings += [_find(place, path, reason, is_doubt=True) for place, path, reason in list_doubts(config)]
     if config.claim is not None and not is_trusted(config.claim, environ):
         findings += [
             _find(value.position, value.path, f"{value.reason}: it counts once you say `mtr trust`", is_doubt=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mtr.config.env_file import is_within
 from mtr.config.merge import Sourced, Tree, build_tree, list_positions, merge_all, merge_trees
 from mtr.config.model import BUILT_IN_EXCLUDE, Config, Secret, Server, home_dir
+from mtr.config.policy import build_rules
 from mtr.config.schema import PASSWORD_KEYS
 from mtr.config.source import Source, load_source
 from mtr.config.trust import explain_doubt, find_claim, leads_out
@@ -92,6 +93,7 @@ def build_config(project: Project, sources: Sequence[Source], environ: Mapping[s
         sources=dict(list_positions(tree)),
         claim=claim,
         aliases={name: end.value for name, end in _ends(get_subtree(tree, "aliases"))},
+        policies=tuple(rules for source in sources if (rules := build_rules(source)) is not None),
     )
 
 

@@ -1,16 +1,18 @@
 """Merging configurations from weak to strong. Pure.
 
-A tree is nested mappings; at its ends stand values with the place where they were written. Mappings merge key
-by key. A tuple of values is a list that adds up, weak ones first; any other value of the stronger tree replaces
-the weaker one's. Keys stand strongest first, so the first of several names for one thing (two spellings of an
-ssh option, two ways to a password) is the one that counts. Merging is associative.
+A tree is nested mappings; at its ends stand values with the place where they were written. Mappings merge key by key. A
+tuple of values is a list that adds up, weak ones first; any other value of the stronger tree replaces the weaker one's,
+unless it says itself that it can only restrict (``policy``). Keys stand strongest first, so the first of several names
+for one thing (two spellings of an ssh option, two ways to a password) is the one that counts. Merging is associative.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
+
+from mtr.config.policy import PATTERN_LISTS, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,11 +28,16 @@ _OPTIONAL = frozenset(("exclude", "include", "env", "ssh_options"))
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """A value and where it was written; what is built in has no place. ``text`` is a scalar's spelling."""
+    """A value and where it was written; what is built in has no place. ``text`` is a scalar's spelling.
+
+    ``restricts`` says which of two counts: the ``smaller``, the one that is ``true``, what is ``common`` to both lists;
+    "" is the stronger file's.
+    """
 
     value: Any
     position: Position | None = None
     text: str = ""
+    restricts: str = ""
 
 
 def build_tree(source: Source) -> Tree:
@@ -47,7 +54,17 @@ def build_tree(source: Source) -> Tree:
         }
     if data.get("aliases"):
         tree["aliases"] = {name: _end(source, ("aliases", name), text) for name, text in data["aliases"].items()}
+    if "policy" in data:
+        tree["policy"] = {key: _build_limit(source, key, value) for key, value in data["policy"].items()}
     return tree
+
+
+def _build_limit(source: Source, key: str, value: Any) -> Sourced | tuple[Sourced, ...]:
+    at = ("policy", key)
+    if key in PATTERN_LISTS:
+        return tuple(_end(source, (*at, index), item) for index, item in enumerate(value))
+    kind = "smaller" if key.startswith("max_") else {"read_only": "true", "servers": "common"}.get(key, "")
+    return replace(_end(source, at, value), restricts=kind)
 
 
 def _build_section(source: Source, path: KeyPath, section: dict[str, Any]) -> Tree:
@@ -82,7 +99,18 @@ def _merge_values(
         return merge_trees(weak, strong)
     if isinstance(weak, tuple) and isinstance(strong, tuple):
         return weak + strong
+    if isinstance(weak, Sourced) and isinstance(strong, Sourced) and strong.restricts:
+        return _restrict(weak, strong)
     return strong
+
+
+def _restrict(weak: Sourced, strong: Sourced) -> Sourced:
+    """Return what of two values counts where each can only restrict."""
+    if strong.restricts == "common":
+        return replace(strong, value=[name for name in strong.value if name in weak.value])
+    if strong.restricts == "true":
+        return weak if weak.value else strong
+    return min(strong, weak, key=lambda end: parse_size(end.value))
 
 
 def merge_all(trees: Iterable[Tree]) -> Tree:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from mtr.config.policy import Rules
     from mtr.config.trust import Claim
 
 KeyPath = tuple[str | int, ...]
@@ -109,6 +110,7 @@ class Config:
     ``defaults`` applied, for destinations that no file names. ``files`` were read, from weak to strong;
     ``sources`` tells for each setting where its value was written, and lacks what is built in. ``claim`` is all that
     the project's files ask of this machine, whichever server it is for. ``aliases`` are texts by their names.
+    ``policies`` say what an agent may do, one for each file that does: all of them count, and none widens another.
     """
 
     default: str | None
@@ -118,6 +120,7 @@ class Config:
     sources: Mapping[KeyPath, Position] = field(default_factory=dict)
     claim: Claim | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
+    policies: tuple[Rules, ...] = ()
 
 
 def home_dir(environ: Mapping[str, str]) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mtr.config.policy import SIZE_PATTERN
+
 PASSWORD_KEYS = ("password", "password_env", "password_command")
 
 _END = r"(?![\s\S])"
@@ -131,6 +133,42 @@ SERVER_KEYS: dict[str, Any] = {
     "password_command": _describe("A command here whose first line of output is the password.", "string", **_LINE),
 }
 
+
+def _list_of_commands(description: str) -> dict[str, Any]:
+    return _describe(description, "array", items={"type": "string", **_TEXT})
+
+
+POLICY_KEYS: dict[str, Any] = {
+    "servers": _describe(
+        "The servers that an agent may use; local is this machine. Default: all that are configured, and local.",
+        "array",
+        items={"type": "string", **_NAME},
+    ),
+    "allow": _list_of_commands(
+        "The only commands that may run, word by word; * alone at the end takes any further words, elsewhere a part of "
+        "one word. They are executed as words, by no shell. Left out: everything may run."
+    ),
+    "deny": _list_of_commands("Commands that are refused. Advice against accidents: a shell has many ways to one end."),
+    "confirm": _list_of_commands("Commands that the person is asked about first; refused where nobody can be asked."),
+    "read_only": _describe("Whether no file is put or synced to a server, and nothing but `allow` runs.", "boolean"),
+    "max_timeout": _describe("The most seconds that one command may take.", "integer", minimum=1, maximum=31_536_000),
+    "max_output": {
+        "description": "The most output in one answer: bytes, or a size such as 1MB or 512KiB.",
+        "type": ["string", "integer"],
+        "minimum": 1,
+        "maximum": 10**12,
+        **_rule(SIZE_PATTERN, "must be a size: 200000, 512KiB, 1MB"),
+    },
+    "max_running": _describe("The most commands that run at once.", "integer", minimum=1, maximum=10_000),
+    "audit_log": _describe(
+        "The file that the audit log goes to, absolute or ~/...; in your own configuration alone. Default: audit.log "
+        "in mtr's state directory.",
+        "string",
+        **_rule(rf"^(/|~/)[^\x00-\x1f\x7f]+{_END}", "must be an absolute path, or begin with ~/"),
+    ),
+}
+"""What an agent may do; the policies of several files all count, and each can only restrict."""
+
 _SERVER: dict[str, Any] = {
     "type": ["object", "null"],
     "properties": SERVER_KEYS,
@@ -170,6 +208,12 @@ SCHEMA: dict[str, Any] = {
             propertyNames=_ALIAS,
             additionalProperties={"type": "string", **_TEXT},
         ),
+        "policy": {
+            "description": "What an AI agent that drives mtr may do; every file's policy counts, and only restricts.",
+            "type": "object",
+            "properties": POLICY_KEYS,
+            "additionalProperties": False,
+        },
     },
     "additionalProperties": False,
 }

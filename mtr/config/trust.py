@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtr.config.env_file import is_within
 from mtr.config.model import Position, render_key_path
+from mtr.config.policy import limits_commands
 from mtr.config.schema import PASSWORD_KEYS
 from mtr.config.validate import list_sections
 from mtr.errors import NotTrusted, reveal_controls
@@ -38,12 +39,16 @@ if TYPE_CHECKING:
 VARIABLE = "MTR_TRUST"
 """Holds hashes, parted by commas, that count as trusted: for CI, where nobody can be asked."""
 
-RUNS, GIVES, WEAKENS, WRITES = (
+RUNS, GIVES, WEAKENS, WRITES, EVADES = (
     "runs a program here",
     "gives what is yours to the server",
     "may run a program here, or weaken the check of the server",
     "writes downloads outside of the project",
+    "decides what a command comes to, and your own policy limits what agents run",
 )
+
+_DECIDING = frozenset(("pre_cmd", "shell", "python", "env", "env_file", "remote_dir", "host", "port", "user"))
+"""What else than the command decides what runs, and where: an agent that edits these would evade the user's policy."""
 
 _PLAIN = frozenset(
     # ssh_config(5) of OpenSSH 9.2 and what later ones added, in its order: what can neither run anything, hand anything
@@ -105,6 +110,8 @@ class Claim:
 
 def _mask(path: KeyPath, text: str) -> str:
     """Return ``text`` without the values of variables that it sets: they may be secrets."""
+    if len(path) > 1 and path[-2] == "env":
+        return "***"
     is_setenv = len(path) > 1 and path[-2] == "ssh_options" and str(path[-1]).lower() == "setenv"
     return re.sub(r"=\S+", "=***", text) if is_setenv else text
 
@@ -114,19 +121,34 @@ def _mask(path: KeyPath, text: str) -> str:
 
 def find_claim(root: Path | None, own: Source | None, foreign: Iterable[Source]) -> Claim | None:
     """Return what the project's files ``foreign`` ask of this machine; ``own`` is the user's configuration."""
-    lending = {path[1] for path, section in list_sections(own.data if own else None) if path[1:] and _lends(section)}
-    values = tuple(value for source in foreign for value in _list_values(source, lending))
+    data = own.data if own else None
+    lending = {path[1] for path, section in list_sections(data) if path[1:] and _lends(section)}
+    is_limited = limits_commands(data)
+    values = tuple(value for source in foreign for value in _list_values(source, lending, is_limited=is_limited))
     return Claim(str(root), values) if values and root is not None else None
 
 
-def _list_values(source: Source, lending: set[str | int]) -> Iterator[Value]:
+def _list_values(source: Source, lending: set[str | int], *, is_limited: bool) -> Iterator[Value]:
     if doubt := explain_doubt(source):
         yield Value((), source.digest, Position(source.file, 1, 1), f"all of it: {doubt}")
     for path, section in list_sections(source.data):
         # What the user lends a server of this name must not go to another machine that the project names so.
         is_redirected = path[1] in lending if path[1:] else bool(lending)
-        for at, text, reason in _judge_section(section, is_redirected=is_redirected):
+        found = list(_judge_section(section, is_redirected=is_redirected))
+        if is_limited:
+            known = {at for at, *_ in found}
+            found += [value for value in _list_deciding(section) if value[0] not in known]
+        for at, text, reason in found:
             yield Value((*path, *at), text, source.values[(*path, *at)], reason)
+
+
+def _list_deciding(section: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, str]]:
+    """Yield what a project's files say of how commands run, where the user's own policy limits them."""
+    for key, value in section.items():
+        for name, inner in value.items() if key in ("env", "ssh_options") and isinstance(value, dict) else ():
+            yield (key, name), _render(inner), EVADES
+        if key in _DECIDING and key != "env":
+            yield (key,), _render(value), EVADES
 
 
 def _lends(section: Mapping[str, Any]) -> bool:

@@ -11,8 +11,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from mtr.aliases import find_flaw as find_alias_flaw
+from mtr.config.policy import find_flaws as find_policy_flaws
 from mtr.config.remote_dir import find_template_flaw
-from mtr.config.schema import HOST_PATTERN, PASSWORD_KEYS, SCHEMA, SERVER_KEYS, SHARED_KEYS, USER_PATTERN
+from mtr.config.schema import HOST_PATTERN, PASSWORD_KEYS, POLICY_KEYS, SCHEMA, SERVER_KEYS, SHARED_KEYS, USER_PATTERN
 from mtr.config.source import Problem, Source, build_config_error, is_encodable, render_kind
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def _explain_unknown(key: str, path: KeyPath, known: Iterable[str]) -> str:
         return "unknown key here; it belongs under `defaults`, or under one of `servers`"
     if key in SERVER_KEYS:
         return "unknown key here; it belongs under one of `servers`"
+    if key in POLICY_KEYS and not path:
+        return "unknown key here; it belongs under `policy`"
     return f"unknown key; known here: {', '.join(known)}"
 
 
@@ -136,8 +139,10 @@ def _explain_type(instance: object, wanted: list[str]) -> str:
 
 
 def _find_further_problems(source: Source, *, is_own: bool) -> Iterator[Problem]:
-    """Find what the schema cannot say: templates of ``remote_dir``, names that differ in case alone, aliases."""
+    """Find what the schema cannot say: templates of ``remote_dir``, twins that differ in case, aliases, policy."""
     yield from _find_odd_aliases(source, is_own=is_own)
+    for at, reason in find_policy_flaws(source.data, is_own=is_own):
+        yield Problem(source.values[at], at, reason)
     for path, section in list_sections(source.data):
         remote_dir = section.get("remote_dir")
         if isinstance(remote_dir, str) and (flaw := find_template_flaw(remote_dir)):

@@ -92,7 +92,8 @@ def stop_job(line: Line, job: Job, *, grace_s: int = GRACE_S) -> bool:
         JobError: some of it would not end.
     """
     found = _ask(line, "stop", [job.id, str(grace_s), "client"], timeout_s=grace_s + 30.0)
-    said = found.stdout.decode(errors="replace").strip()
+    # In front of it stands whatever an rc file prints.
+    said = found.stdout.decode(errors="replace").rstrip("\n").rpartition("\n")[2]
     if said.startswith("left"):
         hint = f"see what they are: mtr -s {job.server} --no-sync ps -fp {','.join(said.split()[1:])}"
         raise JobError(f"processes of job {job.id} would not end on {line.label}: {said[5:]}", hint=hint)

@@ -38,7 +38,7 @@ class Follower:
     """Reads one stream of a job; ``offset`` is the next byte, and where to resume after an interruption."""
 
     def __init__(self, line: Line, job_id: str, stream: str, offset: int, *, tail: int | None = None) -> None:
-        """Begin behind ``offset`` bytes; a negative one, or ``tail`` in its place, counts from the present end."""
+        """Begin behind ``offset`` bytes; a negative one counts from the present end; or ``tail`` lines before it."""
         self._line = line
         self._tail = tail
         self._job_id = job_id
@@ -101,7 +101,7 @@ class Follower:
         """
         failures = 0
         while True:
-            begin = f"{self.offset}" if self._tail is None else f"-{self._tail}"
+            begin = f"{self.offset}" if self._tail is None else f"lines{self._tail}"
             with _Reading(self._line, self._job_id, self._stream, begin, follow=follow) as reading:
                 reading.read_begin()
                 if reading.begin >= 0:

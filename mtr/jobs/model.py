@@ -103,9 +103,22 @@ def parse_listing(text: str, server: str) -> list[Job]:
         elif blocks:
             blocks[-1][key] = value
     found = [
-        _build_job(block, server, _to_float(words[1]) or 0.0, words[2] if words[2:] else "", sizes) for block in blocks
+        (
+            _find_start(block),
+            _build_job(block, server, _to_float(words[1]) or 0.0, words[2] if words[2:] else "", sizes),
+        )
+        for block in blocks
     ]
-    return sorted(found, key=lambda job: (job.started_s or 0, job.id))
+    return [job for _, job in sorted(found, key=lambda pair: (pair[1].started_s or 0, pair[0], pair[1].id))]
+
+
+def _find_start(block: Mapping[str, Any]) -> int:
+    """Return when the keeper was started as the kernel counts it: what tells jobs of one second apart.
+
+    Linux counts in hundredths of a second since the boot (proc(5)); elsewhere there is nothing finer.
+    """
+    words = block.get("keeper", "").split()
+    return int(words[1]) if words[1:] and words[1].isascii() and words[1].isdecimal() and len(words[1]) < 20 else 0
 
 
 def _parse_sizes(lines: Iterable[str]) -> Iterable[tuple[str, int]]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 TERM = 15
-ID_LINE_BYTES = 64
-"""What is kept of an answer that has not named the job yet."""
+MAX_ANSWER_BYTES = 1 << 20
+"""What an rc file may print in front of ours."""
 
 
 class OriginFeed(Feed):
@@ -66,13 +66,16 @@ class OriginFeed(Feed):
             piece, said = os.read(descriptor, CHUNK_BYTES), self._open[descriptor]
             if not piece:
                 os.close(descriptor)
-                del self._open[descriptor]
+                _show(self._open.pop(descriptor))
             elif said is None:
                 os.write(2, piece)
-            else:
+            elif not self.has_begun:
                 said += piece
-                self.has_begun = self.has_begun or f"{self.job_id}\n".encode() in said
-                del said[:-ID_LINE_BYTES]
+                before, told, _ = said.partition(f"{self.job_id}\n".encode())
+                self.has_begun = bool(told)
+                if told:
+                    said[:] = before
+                del said[MAX_ANSWER_BYTES:]
 
     def _has_told(self) -> bool:
         if self._pid and is_ended(self._pid) is not None:
@@ -114,11 +117,21 @@ class OriginFeed(Feed):
 
     def close(self) -> None:
         """See that nothing of it goes on."""
-        for descriptor in self._open:
+        for descriptor, greeting in self._open.items():
             os.close(descriptor)
+            _show(greeting)
         self._open = {}
         pid, self._pid = self._pid, 0
         if pid and is_ended(pid) is None:
             # It leads a session of its own, with git in it.
             os.killpg(pid, TERM)
             wait_for(pid)
+
+
+def _show(greeting: bytearray | None) -> None:
+    """Show what a login shell has printed in front: on stderr, since the id alone is the output."""
+    if greeting:
+        try:
+            os.write(2, bytes(greeting) if greeting.endswith(b"\n") else bytes(greeting) + b"\n")
+        except OSError:
+            pass

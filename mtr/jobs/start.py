@@ -97,7 +97,7 @@ def prepare_job(
     ``after`` are the ids of those that it waits for.
     """
     job_id = job_id or new_job_id()
-    options = [f"timeout={invocation.timeout_s:g}"] if invocation.timeout_s else []
+    options = [f"timeout={render_seconds(invocation.timeout_s)}"] if invocation.timeout_s else []
     options += [f"after={','.join(after)}"] if after else []
     options += [f"gpus={invocation.gpus}"] if invocation.gpus else []
     if project is not None and (copy := _choose_copy(invocation)):
@@ -164,6 +164,11 @@ def _load_texts(given: Mapping[str, str]) -> tuple[str, str, str]:
         life + queue + load_script("remote/job/keeper.sh"),
         life + load_script("remote/job/stop.sh") if "timeout" in given else "",
     )
+
+
+def render_seconds(seconds: float) -> str:
+    """Return ``seconds`` as every sleep(1) takes them that takes parts of a second: without an exponent."""
+    return f"{max(seconds, 0.001):.3f}".rstrip("0").rstrip(".")
 
 
 def build_pulls(wanted: Sequence[str]) -> dict[str, str]:

@@ -7,11 +7,11 @@ them as well as it can, and the exact bytes stand beside it in base64.
 from __future__ import annotations
 
 import base64
-import codecs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mtr.errors import sanitize
+from mtr.streams import text as streams_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,14 +45,9 @@ class Cut:
 
 def cut_text(data: bytes, *, is_end: bool) -> Cut:
     """Return ``data`` as text; an incomplete character at its end is left for the next read unless ``is_end``."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = decoder.decode(data, final=is_end)
-    used = data[: len(data) - len(decoder.getstate()[0])]
-    try:
-        used.decode()
-    except UnicodeDecodeError:
-        return Cut(text, len(used), base64.b64encode(used).decode())
-    return Cut(text, len(used), None)
+    found = streams_text.cut_text(data, is_end=is_end)
+    exact = None if found.is_exact else base64.b64encode(data[: found.used_bytes]).decode()
+    return Cut(found.text, found.used_bytes, exact)
 
 
 def cap_wait(wait_s: float) -> float:
@@ -230,8 +225,7 @@ def cut_tail(piece: Piece, name: str) -> str | bytes:
     """Return the end of a stream as text; what is no UTF-8 as the bytes that it is."""
     data = piece.data
     if piece.start > 0:
-        # A character that begins before it is left out.
-        data = data[next((n for n, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0) :]
+        data = data[streams_text.count_torn(data) :]
     try:
         text = data.decode()
     except UnicodeDecodeError:

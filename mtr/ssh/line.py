@@ -266,7 +266,9 @@ class Line(Wire):
 
     def load_refusal(self, run_id: str) -> list[str]:
         """Return the lines that the gate left when it refused the run, [] if it did not refuse."""
-        return self.run_script("remote/refusal.sh", [run_id]).stdout.decode(errors="replace").splitlines()
+        said = self.run_script("remote/refusal.sh", [run_id]).stdout.decode(errors="replace")
+        # In front of the mark stands whatever an rc file prints.
+        return said.partition("\nmtr-no\n")[2].splitlines()
 
 
 LOOKS_S = (*range(1, 16), *range(20, 131, 10))

@@ -39,7 +39,8 @@ FACTS
   # Before the first commit, against the empty tree.
   case $found in *'# branch.oid (initial)'*) ;; *) base=HEAD ;; esac
   if [ "$1" = new ]; then
-    [ ! -f "$index" ] || cp -- "$index" "$work/index"
+    # With its time: git reads a file again that was changed in the very second of its index, which it cannot see else.
+    [ ! -f "$index" ] || cp -p -- "$index" "$work/index"
     GIT_INDEX_FILE=$work/index
     ask_git ls-files -o --exclude-standard -z -- . | tr '\0' '\n' | keep_synced |
       PREFIX=$prefix awk -v b="$blob" '{ printf "100644 %s 0\t%s%s\n", b, ENVIRON["PREFIX"], $0 }' | tr '\n' '\0' >"$work/new"
@@ -55,7 +56,7 @@ FACTS
     keep_synced <"$work/all" | tr '\n' '\0' | GIT_LITERAL_PATHSPECS=1 xargs -0 sh -c 'base=$1
       shift
       [ $# = 0 ] || git -c core.fsmonitor=false diff --binary --relative --no-renames --no-color --no-ext-diff --no-textconv \
-        --src-prefix=a/ --dst-prefix=b/ --diff-filter=d "$base" -- "$@"' sh "$base"
+        --submodule=short --src-prefix=a/ --dst-prefix=b/ --diff-filter=d "$base" -- "$@"' sh "$base"
   fi
   # What was deleted, without what was in it: git apply takes that for a binary file, and asks for no more than its hash.
   case $found in
@@ -70,7 +71,8 @@ FACTS
 }
 
 print_differences() {
-  ask_git diff --binary --relative --no-renames --no-color --no-ext-diff --no-textconv --src-prefix=a/ --dst-prefix=b/ "$@"
+  ask_git diff --binary --relative --no-renames --no-color --no-ext-diff --no-textconv --submodule=short \
+    --src-prefix=a/ --dst-prefix=b/ "$@"
 }
 
 # The patch, if the state $found tells of any change.

@@ -53,7 +53,7 @@ fail() {
   if [ -n "$mtr_claimed" ] && [ -z "$mtr_begun" ]; then mv -f -- ".mtr/busy.$mtr_run" ".mtr/$mtr_claimed"; fi
   rm -rf -- ".mtr/in.$mtr_run"
   case $mtr_how$1 in
-    tar[14]) : >".mtr/no.$mtr_new" ;;
+    tar[14]) printf '' >".mtr/no.$mtr_new" ;;
     # Another run's rsync may be at work in it: it is the holder's of the lock alone.
     rsync*) [ -z "$mtr_claimed" ] || rmdir .mtr/partial/new .mtr/partial 2>/dev/null ;;
   esac
@@ -158,11 +158,11 @@ shorten_record() {
 # Writes those of the paths on which something stands that is not what this client put there, as lines of the record.
 find_theirs() {
   mtr_batch=$((mtr_batch + 1)) mtr_mine=$mtr_put
-  : >"$mtr_own/theirs" || fail 1
+  printf '' >"$mtr_own/theirs" || fail 1
   [ -n "$mtr_stat" ] || return 0
   if [ -n "$mtr_split" ]; then
     mtr_mine=$mtr_own/mine/$mtr_batch
-    [ -f "$mtr_mine" ] || : >"$mtr_mine" || fail 1
+    [ -f "$mtr_mine" ] || printf '' >"$mtr_mine" || fail 1
   fi
   # The last, empty line says that all of it was written: on a full disk nothing may pass for "nothing stands there".
   { st "$@" || :; echo; } >"$mtr_own/cur" || fail 1
@@ -359,7 +359,7 @@ if ! is_there; then
   mtr_boot=
   read -r mtr_boot 2>/dev/null </proc/sys/kernel/random/boot_id || mtr_boot=$(uname -n)
   sign "$mtr_of" || fail 1
-  : >>"$mtr_put" || fail 1
+  printf '' >>"$mtr_put" || fail 1
   rm -rf -- .mtr/in.*
   mkdir ".mtr/in.$mtr_run" || fail 1
   case $mtr_how in
@@ -400,7 +400,7 @@ if ! is_there; then
   fi
   rm -rf -- "$mtr_own" ".mtr/in.$mtr_run" .mtr/partial
   if [ -n "$mtr_linked" ]; then
-    : >".mtr/busy.$mtr_run" || fail 1
+    printf '' >".mtr/busy.$mtr_run" || fail 1
     mv -- ".mtr/busy.$mtr_run" ".mtr/t.l$mtr_run" || fail 1
     echo "mtr-trash $mtr_count"
     fail 4

@@ -38,7 +38,7 @@ if [ "$mtr_how" != look ]; then
   for mtr_f in .mtr .mtr/* .mtr/.gitignore .mtr/trash/* .mtr/partial/*; do
     [ ! -L "$mtr_f" ] || { echo "$PWD/$mtr_f is a symbolic link, and nothing is written through it: remove it" >&2 && exit 2; }
   done
-  mkdir -p .mtr && : >".mtr/probe.$mtr_run" && rm -f ".mtr/probe.$mtr_run" || exit 2
+  mkdir -p .mtr && printf '' >".mtr/probe.$mtr_run" && rm -f ".mtr/probe.$mtr_run" || exit 2
   # git here sees none of it.
   [ -f .mtr/.gitignore ] || echo '*' >.mtr/.gitignore || exit 2
 
@@ -73,7 +73,7 @@ if [ "$mtr_how" != look ]; then
       if is_alive "$mtr_f"; then continue; fi
       if [ "$mtr_dead" != "${mtr_dead#* "$mtr_f" }" ] && mkdir .mtr/first 2>/dev/null; then
         # What is in it can be told by nobody but the client that this run was of.
-        if [ -f "$mtr_f" ]; then : >"$mtr_f" && mv "$mtr_f" ".mtr/t.${mtr_f#.mtr/busy.}"; fi
+        if [ -f "$mtr_f" ]; then printf '' >"$mtr_f" && mv "$mtr_f" ".mtr/t.${mtr_f#.mtr/busy.}"; fi
         rmdir .mtr/first
       else
         mtr_dead="$mtr_dead $mtr_f "
@@ -82,7 +82,7 @@ if [ "$mtr_how" != look ]; then
     if [ -z "$mtr_busy" ]; then
       if mkdir .mtr/first 2>/dev/null; then
         for mtr_f in .mtr/t.* .mtr/busy.*; do [ ! -e "$mtr_f" ] || mtr_busy=yes; done
-        [ -n "$mtr_busy" ] || : >".mtr/t.$mtr_run" || exit 2
+        [ -n "$mtr_busy" ] || printf '' >".mtr/t.$mtr_run" || exit 2
         rmdir .mtr/first
         continue
       elif [ $((mtr_i % 20)) -eq 19 ]; then

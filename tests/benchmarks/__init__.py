@@ -12,6 +12,7 @@
     goals.py        what is asked of mtr, and whether it holds
     report.py       the table and the JSON
     chart.py        the picture
+    jobs.py, streams.py   figures of their own: of jobs, and of commands that are watched while they run
 
 mtr is a black box here: a command line, started as a user starts it.
 """

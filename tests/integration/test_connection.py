@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -223,6 +224,21 @@ def test_rc_files_that_print_do_not_matter(home: Home, project: Path) -> None:
         home.configure(project, user="zsh")
         done = home.run_mtr(["--no-sync", "echo", "x"], project)
         assert (done.returncode, done.stdout) == (0, b"x\n")
+    finally:
+        rc.unlink()
+
+
+def test_a_greeting_is_no_refusal(home: Home, project: Path) -> None:
+    """A shell that greets on stdout: 125 is the command's own, and a tree that has gone is brought again."""
+    rc = home.server.home_of("bash") / ".bashrc"
+    rc.write_text("echo welcome; printf more\n")
+    try:
+        done = home.run_mtr(["sh", "-c", "exit 125"], project)
+        assert (done.returncode, done.stderr) == (125, b"")
+        shutil.rmtree(home.remote(project))
+        done = home.run_mtr(["cat", "a.txt"], project)
+        assert (done.returncode, done.stdout.endswith(b"moreone\n")) == (0, True)
+        assert b"not as this machine left it" in done.stderr
     finally:
         rc.unlink()
 

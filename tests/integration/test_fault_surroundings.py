@@ -17,8 +17,10 @@ from tests.lab.trees import read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.lab.faults import Fault
+    from tests.lab.home import Home
     from tests.lab.sshd import SshServer
 
 FAILED = 125
@@ -53,6 +55,22 @@ def break_and_mend(fault: Fault, disk: Disk, size: int, words: bytes, *, read_on
     filler.unlink()
     assert fault.home.run_mtr(["true"], fault.project).returncode == 0
     assert read_tree(remote) == read_tree(fault.project)
+
+
+def test_the_disk_there_takes_no_more_files(home: Home, project: Path) -> None:
+    """Wherever a push runs out of them: the command does not start, what has arrived goes, the next run brings it."""
+    with small_disk(home.dir / "small", "4m", inodes=60) as disk:
+        home.configure(project, remote_dir=str(disk.path / "proj"))
+        assert home.run_mtr(["true"], project).returncode == 0
+        for free in range(8):
+            disk.resize(inodes=len(list(disk.path.rglob("*"))) + 1 + free)
+            (project / "a.txt").write_text(f"new {free}\n")
+            done = home.run_mtr(["cat", "a.txt"], project)
+            assert (done.returncode, done.stdout) in {(0, f"new {free}\n".encode()), (FAILED, b"")}
+            assert done.returncode == 0 or b"no space left on lab" in done.stderr
+            assert not list((disk.path / "proj" / ".mtr").glob("in.*")), free
+        disk.resize(inodes=60)
+        assert home.run_mtr(["cat", "a.txt"], project).stdout == b"new 7\n"
 
 
 @pytest.mark.parametrize(("transport", "size"), [("tar", 3_000_000), ("rsync", 18_000_000)])

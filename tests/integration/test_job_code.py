@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mtr.scripts import find_shipped
 from tests.lab.disk import small_disk
 
 if TYPE_CHECKING:
@@ -277,6 +279,43 @@ def test_the_patch_gives_the_code_back(home: Home, project: Path) -> None:
     for words in (job, "true", code["commit"], "M a.txt", "? new file", "files had been synced", "done"):
         assert words in shown, shown
     remove(home, project, job)
+
+
+def test_a_change_in_the_second_of_the_commit_is_in_the_patch(home: Home, project: Path) -> None:
+    """As long as before, and at the same time: git looks into what is as new as its index, and the patch is git's."""
+    home.git(project, "config", "core.trustctime", "false")
+    times = (1_700_000_000, 1_700_000_000)
+    os.utime(project / "a.txt", times)
+    home.git(project, "add", ".")
+    home.git(project, "commit", "-qm", "one")
+    with (project / "a.txt").open("r+") as file:
+        file.write("two")
+    os.utime(project / "a.txt", times)
+    os.utime(project / ".git" / "index", times)
+    job = start(home, project, "cat", "a.txt")
+    assert finish(home, project, job) == b"two\n"
+    patch = home.run_mtr(["job", "show", "--diff", job], project).stdout
+    assert b"-one\n+two\n" in patch
+    remove(home, project, job)
+
+
+def test_a_submodule_in_the_patch_is_one_that_git_applies(home: Home, project: Path) -> None:
+    """Whatever the user's own way to look at submodules."""
+    inner = project / "inner"
+    inner.mkdir()
+    home.git(inner, "init", "-q")
+    (inner / "f").write_text("1\n")
+    home.git(inner, "add", ".")
+    home.git(inner, "commit", "-qm", "inner")
+    home.git(project, "-c", "advice.addEmbeddedRepo=false", "add", ".")
+    home.git(project, "commit", "-qm", "one")
+    home.git(project, "config", "diff.submodule", "log")
+    before = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=inner, text=True).strip()
+    home.git(inner, "commit", "-qm", "more", "--allow-empty")
+    names = b"inner\0a.txt\0src/b.py\0"
+    script = f"{find_shipped('shell')}/local/origin.sh"
+    told = subprocess.run(["sh", script, project], env=home.environ, input=names, capture_output=True, check=True)
+    assert f"-Subproject commit {before}" in gzip.decompress(told.stdout).decode()
 
 
 def test_the_patch_has_nothing_that_is_not_synced(home: Home, project: Path) -> None:

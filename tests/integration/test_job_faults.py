@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.lab.clock import shift_clock
 from tests.lab.disk import small_disk
 from tests.lab.jobs import Jobs
 from tests.lab.processes import end_tree, is_alive, wait_until
+from tests.lab.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -288,6 +290,112 @@ def test_a_disk_that_is_full_in_mid_job(jobs: Jobs) -> None:
             done = jobs.mtr("-d", "true")
             assert (done.returncode, done.stdout) == (125, b"")
             assert b"ead-only" in done.stderr
+
+
+def test_a_disk_that_takes_no_more_files(jobs: Jobs) -> None:
+    """A job's own time ends it, stop ends it, and both are told apart: nothing of that needs a new file."""
+    jobs.folder.mkdir(parents=True)
+    with small_disk(jobs.folder, "1m", inodes=40) as disk:
+        overdue = jobs.start("sh", "-c", "echo up; exec sleep 1000", options=["--timeout", "4"])
+        job = jobs.start("sh", "-c", "echo up; exec sleep 1000")
+        jobs.prints(job, b"up")
+        disk.resize(inodes=len(list(jobs.folder.rglob("*"))) + 1)
+        with pytest.raises(OSError, match="space"):
+            (jobs.folder / "one more").touch()
+        assert jobs.mtr("job", "stop", job).stderr == f"mtr: job {job} was stopped\n".encode()
+        assert shown(jobs, job)[:2] == ("stopped", 143)
+        assert jobs.ends(overdue) == "124.timeout"
+        wait_until(lambda: not jobs.processes(overdue), "the end of its watch")
+        done = jobs.mtr("-d", "true")
+        assert (done.returncode, done.stdout) == (125, b"")
+        assert b"cannot be written" in done.stderr
+        assert jobs.mtr("job", "rm", job, overdue).returncode == 0
+        assert jobs.list_directories() == []
+
+
+def test_a_server_whose_shell_greets(jobs: Jobs) -> None:
+    """The id alone is on stdout, whatever an rc file prints in front of it; every verb tells the truth."""
+    rc = jobs.home.server.home_of("bash") / ".bashrc"
+    rc.write_text("echo welcome; printf more\n")
+    try:
+        job = jobs.start("sh", "-c", "echo up; exec sleep 1000")
+        done = jobs.mtr("-d", "exit 3")
+        other = done.stdout.decode().strip()
+        assert (len(done.stdout), done.stderr) == (9, b"welcome\nmore\n")
+        assert jobs.ends(other) == "3.exit"
+        assert jobs.mtr("job", "stop", job).stderr == f"mtr: job {job} was stopped\n".encode()
+        assert jobs.mtr("job", "stop", other).stderr == f"mtr: job {other} had ended\n".encode()
+        assert jobs.mtr("job", "logs", job).stdout == b"up\n"
+        assert b"job  " in jobs.mtr("job", "show", job).stdout
+        assert jobs.mtr("job", "rm", job, other).returncode == 0
+        assert jobs.list() == {}
+    finally:
+        rc.unlink()
+
+
+def test_a_login_that_never_starts_the_job(jobs: Jobs) -> None:
+    """An rc file that leaves with 0 is no start: no id is printed, and none is noted."""
+    assert jobs.mtr("true").returncode == 0
+    rc = jobs.home.server.home_of("bash") / ".bashrc"
+    rc.write_text("echo bye; exit 0\n")
+    try:
+        done = jobs.mtr("-d", "true")
+    finally:
+        rc.unlink()
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert b"no job was started" in done.stderr
+    assert jobs.list() == {}
+
+
+def test_an_id_that_cannot_be_printed(jobs: Jobs) -> None:
+    """The job runs, and the error has its id and how to stop it."""
+    with open("/dev/full", "wb") as full:
+        process = jobs.home.popen_mtr(["-d", "sleep", "1000"], jobs.project, stdout=full)
+        _, words = process.communicate(timeout=60)
+    (job,) = jobs.list()
+    assert process.returncode == 125
+    assert f"job {job} runs on lab, but its id could not be printed: No space left on device" in words.decode()
+    assert f"mtr job stop {job}" in words.decode()
+
+
+def test_jobs_of_one_second_are_in_their_order(jobs: Jobs) -> None:
+    """Ids are drawn at random; the list goes by the starts, and a name means the newest."""
+    started = [jobs.start("true", options=["--name", "same"]) for _ in range(8)]
+    for job in started:
+        jobs.ends(job)
+        ends = jobs.at(job) / jobs.stands(job)
+        first, *_ = ends.read_text().splitlines()
+        ends.write_text(f"{first.rpartition(' ')[0]} 1700000000\n1700000000\n")
+    assert list(jobs.list()) == started
+    printed = jobs.mtr("job", "list").stdout.decode().splitlines()[1:]
+    assert [line.split()[0] for line in printed] == started
+    assert jobs.mtr("job", "rm", "same").returncode == 0
+    assert list(jobs.list()) == started[:-1]
+
+
+@pytest.mark.parametrize("before", ["connected", "not connected"])
+def test_a_server_that_hangs_hides_no_other(home: Home, jobs: Jobs, before: str) -> None:
+    """The rows of the others come within a bounded time, and the one that does not answer is named."""
+    relay = Relay(home.server.port)
+    try:
+        keys = f"host: 127.0.0.1, user: bash, remote_dir: '~/{home.dir.name}/x'"
+        lines = [f"  {name}: {{{keys}, port: {port}}}" for name, port in
+                 {"slow": relay.port, "fine": home.server.port}.items()]  # fmt: skip
+        (jobs.project / ".mtr" / "config.yaml").write_text("default: fine\nservers:\n" + "\n".join(lines) + "\n")
+        with home.known_hosts.open("a") as file:
+            file.write(f"[127.0.0.1]:{relay.port} {(home.server.dir / 'host.pub').read_text()}")
+        job = jobs.start("true")
+        if before == "connected":
+            assert jobs.mtr("-s", "slow", "job", "list").returncode == 0
+        relay.stall()
+        started_s = time.monotonic()
+        done = jobs.mtr("job", "list", timeout_s=120)
+        assert done.returncode == 1
+        assert [line.split()[:3:2] for line in done.stdout.decode().splitlines()[1:]] == [[job, "fine"]]
+        assert b"slow" in done.stderr
+        assert time.monotonic() - started_s < 60
+    finally:
+        relay.close()
 
 
 def test_a_disk_that_is_full_when_a_job_is_stopped(jobs: Jobs) -> None:

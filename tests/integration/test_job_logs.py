@@ -133,7 +133,7 @@ def test_a_server_with_busyboxs_tools_loses_nothing(jobs: Jobs) -> None:
         whole = b"".join(b"%d\n" % number for number in range(3000))
         assert jobs.mtr("job", "logs", "-f", job).stdout == whole
         assert jobs.mtr("job", "logs", "-f", "--offset", "7", job).stdout == whole[7:]
-        assert jobs.mtr("job", "logs", "--tail", "5", job).stdout == whole[-5:]
+        assert jobs.mtr("job", "logs", "--tail", "2", job).stdout == b"2998\n2999\n"
     finally:
         (home / ".bashrc").unlink()
         for tool in tools.iterdir():
@@ -149,10 +149,9 @@ def test_where_to_begin(jobs: Jobs) -> None:
         (): b"0123456789",
         ("--offset", "3"): b"3456789",
         ("--offset", "10"): b"",
-        ("--tail", "4"): b"6789",
         ("--tail", "0"): b"",
         ("--tail", "99"): b"0123456789",
-        ("--stderr", "--tail", "2"): b"bc",
+        ("--stderr", "-n", "1"): b"abc",
         ("--stderr", "-f"): b"abc",
     }.items():
         assert jobs.mtr("job", "logs", *options, job).stdout == found, options
@@ -162,6 +161,28 @@ def test_where_to_begin(jobs: Jobs) -> None:
         assert b"printed less than" in done.stderr
     assert jobs.mtr("job", "logs", "--offset", "1", "--tail", "1", job).returncode == 2
     assert jobs.mtr("job", "logs", "--offset", "-1", job).returncode == 2
+
+
+def test_a_tail_counts_lines(jobs: Jobs) -> None:
+    """As tail -n does: however long they are, empty ones, one without its end; not more of the output than it must."""
+    long = b"x" * 100_000 + b"\n"
+    text = "i=0; while [ $i -lt 20 ]; do head -c 100000 /dev/zero | tr '\\0' x; echo; i=$((i+1)); done; "
+    job = jobs.start(text + "printf 'a\\n\\nb'")
+    jobs.ends(job)
+    whole = long * 20 + b"a\n\nb"
+    for count, found in {
+        0: b"",
+        1: b"b",
+        2: b"\nb",
+        3: b"a\n\nb",
+        4: long + b"a\n\nb",
+        13: long * 10 + b"a\n\nb",
+    }.items():
+        assert jobs.mtr("job", "logs", "-n", f"{count}", job).stdout == found, count
+    for count in ("23", "24", "999999999999999"):
+        assert jobs.mtr("job", "logs", "--tail", count, job).stdout == whole, count
+    assert jobs.mtr("job", "logs", "--stderr", "--tail", "3", job).stdout == b""
+    assert jobs.mtr("job", "logs", "--tail", "9" * 30, job).returncode == 2
 
 
 def test_a_tail_of_a_job_that_runs_goes_on_at_the_end(jobs: Jobs) -> None:

@@ -85,7 +85,7 @@ def test_the_table_has_what_one_needs(home: Home, project: Path) -> None:
     assert re.fullmatch(rf"{second}  -      lab     running   \d+ s ago  +\d+s    -       sleep 60", two)
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [60, 80, 120])
 def test_it_fits_the_terminal(home: Home, project: Path, width: int) -> None:
     """No line is wider: the command gives way; a pipe gets all of it."""
     job = start(home, project, "--name", "a-rather-long-name-of-a-job", "sleep 60; " + "echo long; " * 20)
@@ -129,6 +129,79 @@ def test_filters_choose(home: Home, project: Path) -> None:
     shown = home.run_mtr(["job", "list", "--running"], project).stdout.decode()
     assert alive in shown
     assert ended not in shown
+
+
+def test_a_narrow_terminal_does_without_some_columns() -> None:
+    """A line stays a line: first the output's size goes, then when it was started, then how long it runs."""
+    job = Job("0123abcd", "gpu-01", "running", name="train", command="python train.py", age_s=99, runs_s=99)
+    heads = {
+        width: render_jobs([job], width=width, has_colour=False).splitlines()[0].split() for width in (80, 64, 56, 40)
+    }
+    assert heads[80] == ["ID", "NAME", "SERVER", "STATE", "STARTED", "TIME", "OUTPUT", "COMMAND"]
+    assert heads[64] == ["ID", "NAME", "SERVER", "STATE", "STARTED", "TIME", "COMMAND"]
+    assert heads[56] == ["ID", "NAME", "SERVER", "STATE", "TIME", "COMMAND"]
+    assert heads[40] == ["ID", "NAME", "SERVER", "STATE", "COMMAND"]
+
+
+def test_what_was_left_out_is_said(home: Home, project: Path) -> None:
+    """No job, and none that runs, are two answers; where no server is known, nobody has been asked."""
+    none = home.run_mtr(["job", "list", "-s", "lab"], project)
+    assert none.stderr == b"mtr: there are no jobs on lab; to start one: mtr -d CMD\n"
+    job = start(home, project, "true")
+    home.run_mtr(["job", "wait", job], project)
+    none = home.run_mtr(["job", "list", "--running"], project)
+    assert (none.stdout, none.stderr) == (b"", b"mtr: no job waits or runs; those that have ended: mtr job list\n")
+    for words in (["list"], ["list", "--json"], ["logs", job], ["prune"]):
+        done = home.run_mtr(["job", *words], home.home)
+        assert done.returncode == 125
+        assert b"mtr: no server is configured here, so none can be asked for jobs\n" in done.stderr
+        assert b"mtr -C PROJECT job list" in done.stderr
+
+
+def test_a_note_of_a_name_that_has_changed_hinders_nothing(home: Home, project: Path) -> None:
+    """The server was called otherwise when the job was started: it is found all the same."""
+    job = start(home, project, "echo hello")
+    path = project / ".mtr" / "config.yaml"
+    path.write_text(path.read_text().replace('"lab"', '"gpu"'))
+    assert home.run_mtr(["job", "logs", "-f", job], project).stdout == b"hello\n"
+
+
+def test_what_stands_on_stderr_is_not_overlooked(home: Home, project: Path) -> None:
+    """A traceback: `logs` says where it is; a terminal that follows is told of the end, too."""
+    job = start(home, project, "--name", "train", "echo out; echo oh no >&2; exit 3")
+    home.run_mtr(["job", "wait", job], project)
+    done = home.run_mtr(["job", "logs", "train"], project)
+    more = f"mtr: 6 B more on its stderr: mtr job logs --stderr {job}\n"
+    assert (done.stdout, done.stderr.decode()) == (b"out\n", more)
+    done = home.run_mtr(["job", "logs", "-f", "--stderr", "train"], project)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"oh no\n", b"")
+    assert show(home, project, "job", "logs", "-f", "train") == f"out\nmtr: job {job} failed with 3\n{more}"
+
+
+def test_what_is_removed_is_named(home: Home, project: Path) -> None:
+    """The beginning of an id is enough, so that one sees which one it was."""
+    job = start(home, project, "--name", "train", "true")
+    home.run_mtr(["job", "wait", job], project)
+    done = home.run_mtr(["job", "rm", job[:4]], project)
+    assert done.stderr.decode() == f"mtr: job {job} (train) was removed\n"
+
+
+def test_a_job_that_ran_out_of_time_has_timed_out(home: Home, project: Path) -> None:
+    """In the words of the table."""
+    job = start(home, project, "--timeout", "0.1", "sleep 60")
+    done = home.run_mtr(["job", "wait", job], project)
+    assert (done.returncode, done.stderr.decode()) == (124, f"mtr: job {job} timed out with 124\n")
+
+
+def test_a_server_without_jobs_has_nothing_to_remove(home: Home, project: Path) -> None:
+    """Nor is that a failure: servers are asked that have never had a job."""
+    jobs = home.server.home_of("bash") / ".mtr" / "jobs"
+    for left in jobs.glob("*"):
+        left.rmdir()
+    if jobs.exists():
+        jobs.rmdir()
+    done = home.run_mtr(["job", "prune"], project)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"mtr: 0 jobs removed\n")
 
 
 def test_states_have_words() -> None:
@@ -240,6 +313,12 @@ def test_a_terminal_is_told_how_to_go_on(home: Home, project: Path) -> None:
         (["-d", "--name", "x" * 65, "true"], "is no name for a job"),
         (["--name", "x", "true"], "--name is for jobs"),
         (["--notify", "desktop", "true"], "--notify is for jobs"),
+        (["--snapshot", "true"], "--snapshot is for jobs"),
+        (["job", "logs"], "`mtr job logs` needs ID\n     try: mtr job logs --help"),
+        (["job", "stop", ""], "the id of a job is empty"),
+        (["job", "ps"], "`mtr job` has no ps\n     try: did you mean mtr job list? mtr job --help"),
+        (["job", "strat"], "did you mean mtr job start?"),
+        (["job", "zzz"], "`mtr job` has no zzz\n     try: mtr job --help"),
         (["-d", "--notify", "bell", "true"], "there is none"),
         (["-d", "--notify", "", "true"], "this is empty"),
     ],

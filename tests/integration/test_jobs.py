@@ -81,6 +81,20 @@ def test_a_program_that_is_missing_says_so_on_the_jobs_stderr(jobs: Jobs) -> Non
     assert b"keeper" not in words
 
 
+def test_a_program_whose_name_begins_with_a_dash(jobs: Jobs) -> None:
+    """It is no option of the keeper's shell."""
+    tool = jobs.home.server.home_of("bash") / "-x"
+    tool.write_text("#!/bin/sh\necho $#\n")
+    tool.chmod(0o755)
+    try:
+        job = jobs.start("--", "-x", "-y", options=["-e", f"PATH={tool.parent}:/usr/bin:/bin"])
+        assert jobs.ends(job) == "0.exit"
+        assert (jobs.at(job) / "out").read_bytes() == b"1\n"
+        assert (jobs.at(job) / "err").read_bytes() == b""
+    finally:
+        tool.unlink()
+
+
 def test_stdout_and_stderr_are_kept_apart_byte_for_byte(jobs: Jobs) -> None:
     """What a job prints arrives raw: NULs, no end of line, no UTF-8."""
     job = jobs.start("sh", "-c", r"printf 'a\000\377\r\nb'; printf 'e\001' >&2; cat; cat /dev/stdin")
@@ -268,8 +282,8 @@ def test_names_prefixes_and_unknown_ids(jobs: Jobs) -> None:
     assert done.returncode == 125
     assert all(job.encode() in done.stderr for job in both)
     assert {jobs.list()[job]["state"] for job in both} == {"running"}
-    for word in ("", "../../etc", "*", "[", "-", "."):
-        assert jobs.mtr("job", "rm", "--", word).returncode == 125
+    for word, status in {"": 2, "../../etc": 125, "*": 125, "[": 125, "-": 125, ".": 125}.items():
+        assert jobs.mtr("job", "rm", "--", word).returncode == status
     assert len(jobs.list()) == 5
 
 

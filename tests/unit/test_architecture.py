@@ -10,14 +10,14 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "mtr"
 
 LAYERS = {
-    "errors": 1, "quoting": 2, "command_line": 2,
+    "errors": 1, "quoting": 2, "command_line": 2, "shell_words": 2,
     "aliases": 3, "scripts": 3, "state": 3, "process": 3, "config": 3, "streams": 3,
     "ssh": 4,
-    "sync": 5, "jobs": 5,
+    "sync": 5, "jobs": 5, "policy": 5,
     "route": 7, "run": 7, "windows": 7, "status": 7, "voice": 7, "workflow": 7, "demo": 7, "setup": 7,
     "doctor": 7, "progress": 7, "log": 7, "result_file": 7, "watched": 7, "update": 7, "names": 7,
     "completion": 7, "inspection": 7, "pull": 7, "fleet": 7, "job_search": 7, "job_start": 7, "job_pull": 7,
-    "dry_run": 7, "notify": 7, "ending": 7, "remote": 7, "agent": 7,
+    "dry_run": 7, "notify": 7, "ending": 7, "remote": 7, "audit": 7, "agent": 7,
     "mcp": 8, "cli": 8,
     "warm": 9, "__main__": 10, "__init__": 9,
 }  # fmt: skip
@@ -34,7 +34,7 @@ HOMES = {
     "yaml": {"mtr.config"},
     "jsonschema": {"mtr.config"},
     "sh": {"mtr.process.captured"},
-    "subprocess": {"mtr.process.plain"},
+    "subprocess": {"mtr.process.plain", "mtr.process.started"},
     "asyncssh": {"mtr.demo"},
     "dotenv": {"mtr.config.env_file"},
     "watchfiles": {"mtr.sync.watch"},
@@ -47,6 +47,8 @@ HOMES = {
     "pydantic": {"mtr.mcp"},
     "starlette": {"mtr.mcp"},
     "uvicorn": {"mtr.mcp"},
+    "ptyprocess": {"mtr.process.started"},
+    "winpty": {"mtr.process.windows"},
 }
 """Each third-party library has one home; nothing starts programs but mtr/process."""
 

@@ -16,7 +16,7 @@ from docs.build import list_errors
 from mtr import errors
 from mtr.cli.app import VERBS
 from mtr.command_line import OPTIONS
-from mtr.config.schema import SCHEMA, SERVER_KEYS, SHARED_KEYS
+from mtr.config.schema import POLICY_KEYS, SCHEMA, SERVER_KEYS, SHARED_KEYS
 from mtr.config.source import Source, load_source
 from mtr.config.validate import ensure_valid
 from tests.lab.documents import CHECKOUT, Page
@@ -82,6 +82,15 @@ def test_the_example_shows_every_key() -> None:
     data = load_example(EXAMPLE).data
     shown = {*data, *data["defaults"], *(key for server in data["servers"].values() for key in server or ())}
     assert {*SCHEMA["properties"], *SHARED_KEYS, *SERVER_KEYS} - shown - {*list_alternatives()} == set()
+    # It stands in a comment, since it is for the user's own file alone.
+    assert {*POLICY_KEYS} - {*data["policy"]} == {"audit_log"}
+    assert "\n  # audit_log: " in EXAMPLE.read_text(encoding="utf-8")
+
+
+def test_every_key_of_the_policy_has_one_row() -> None:
+    """In the page on the configuration."""
+    rows = Counter(row for row in list_rows("configuration.md") if row.isidentifier())
+    assert rows == Counter(list(POLICY_KEYS))
 
 
 def list_alternatives() -> list[str]:
@@ -135,7 +144,7 @@ def test_make_docs_writes_every_verb_option_key_and_error(built: Path) -> None:
     assert [word for word in VERBS if f"## mtr {word}\n" not in commands] == []
     assert [option.flags for option in OPTIONS if option.help and option.help not in commands] == []
     assert [line for line in commands.splitlines() if "\\b" in line] == [], "click's mark, in a raw docstring, is text"
-    wanted = {**SCHEMA["properties"], **SERVER_KEYS}
+    wanted = {**SCHEMA["properties"], **SERVER_KEYS, **POLICY_KEYS}
     assert [key for key, told in wanted.items() if f"| `{key}` |" not in keys or told["description"] not in keys] == []
     assert [e for e in list_errors() if f"| `{e.code}` | {e.exit_status} | {e.meaning} |" not in errors_page] == []
 

@@ -5,7 +5,7 @@
 #   set -- ID STREAM OFFSET FOLLOW
 #
 #   STREAM  out or err
-#   OFFSET  bytes to leave out; -N: begin N bytes before the present end
+#   OFFSET  bytes to leave out; -N: begin N bytes before the present end; linesN: with the last N lines of what is there
 #   FOLLOW  follow, or empty
 #
 # Prints a line "mtr-from N" first, where N counts from the stream's beginning, and from there on the job's bytes and
@@ -24,8 +24,21 @@ cd -- "$HOME/.mtr/jobs/$mtr_id" 2>/dev/null && [ -f "$mtr_stream" ] || exit 3
 size() {
   wc -c <"$mtr_stream" | tr -d ' '
 }
+# count_tail LINES: says how many bytes the last LINES of the first $mtr_size take. Looks at the end only, and further
+# back while that has too few: an output may be long, and may grow meanwhile.
+count_tail() {
+  mtr_window=65536
+  while :; do
+    [ "$mtr_window" -lt "$mtr_size" ] || mtr_window=$mtr_size
+    mtr_count=$(tail -c "+$((mtr_size - mtr_window + 1))" -- "$mtr_stream" | head -c "$mtr_window" | tail -n "$1" | wc -c)
+    if [ "$mtr_count" -lt "$mtr_window" ] || [ "$mtr_window" -eq "$mtr_size" ]; then break; fi
+    mtr_window=$((mtr_window * 8))
+  done
+  echo $((mtr_count))
+}
 mtr_size=$(size)
 case $mtr_offset in
+  lines*) mtr_offset=$((mtr_size - $(count_tail "${mtr_offset#lines}"))) ;;
   -*)
     mtr_offset=$((mtr_size + mtr_offset))
     [ "$mtr_offset" -ge 0 ] || mtr_offset=0

@@ -56,6 +56,8 @@ printf '%s %s %s %s\n' "$$" "$mtr_start" "$mtr_boot" "$(date +%s)" >"$mtr_job/qu
 exec 3>&-
 trap 'finish 143' TERM
 trap 'finish 130' INT
+# Who stops a job before its first process has signed leaves the mark, and waits for that.
+[ ! -f "$mtr_job/stopping" ] || finish 143
 [ -z "$mtr_after" ] || await_jobs "$mtr_after"
 [ -z "$mtr_gpus" ] || await_gpus "$mtr_gpus"
 date +%s >>"$mtr_job/queued"
@@ -64,15 +66,17 @@ trap : INT QUIT TERM
 
 mtr_watch=
 if [ -n "$mtr_timeout" ]; then
-  # shellcheck disable=SC2086
+  # Not every sleep takes a part of a second.
+  case $mtr_timeout in *.*) sleep 0.01 || mtr_timeout=$((${mtr_timeout%.*} + 1)) ;; esac
   (
     trap - INT QUIT
     trap '[ -z "$!" ] || kill "$!"; exit' TERM
     sleep "$mtr_timeout" &
     wait "$!" || exit
     trap - TERM
-    : >"$mtr_job/overdue"
-    exec /bin/sh "$mtr_job/stop" "${mtr_job##*/}" 10 keeper
+    # A rename takes no space, and no file, where there is none to be had.
+    mv -- "$mtr_job/stop" "$mtr_job/overdue"
+    exec /bin/sh "$mtr_job/overdue" "${mtr_job##*/}" 10 keeper
   ) &
   mtr_watch=$!
 fi
@@ -91,11 +95,14 @@ fi
   # Not behind the parenthesis: mksh would open them itself, and remark on a signal there.
   exec >>"$mtr_job/out" 2>>"$mtr_job/err" <"${mtr_input:-/dev/null}" || exit 125
   # What is not there is told without the keeper's insides.
-  case $1 in */*) ;; *) command -v "$1" >/dev/null || {
+  case $1 in */*) ;; *) command -v -- "$1" >/dev/null || {
     printf 'mtr: %s: command not found on the server\n' "$1" >&2
     exit 127
   } ;; esac
-  exec "$@"
+  case $1 in
+    -*) "$@" ;;
+    *) exec "$@" ;;
+  esac
 )
 mtr_s=$?
 # ksh reports death by signal n as 256+n, everyone else as 128+n.

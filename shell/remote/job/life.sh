@@ -23,7 +23,10 @@ find_start() {
     set -- ${mtr_stat##*) }
     [ "$1" = Z ] || mtr_start=${20}
   elif [ ! -r /proc/self/stat ]; then
-    mtr_start=$(ps -o lstart= -p "$1" 2>/dev/null | tr -s ' ' _)
+    # The state, and behind it the words of the start.
+    mtr_start=$(ps -o stat= -o lstart= -p "$1" 2>/dev/null | tr -s ' ' _)
+    case ${mtr_start#_} in Z*) mtr_start= ;; *) mtr_start=${mtr_start#_} mtr_start=_${mtr_start#*_} ;; esac
+    [ "$mtr_start" != _ ] || mtr_start=
   fi
 }
 

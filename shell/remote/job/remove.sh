@@ -12,10 +12,14 @@
 # 3. What is under a name that begins with a dot was cut off while it was made or removed; nothing is made for a day.
 
 echo
+# A server that has never had a job has nothing to remove.
+[ -e "$HOME/.mtr/jobs" ] || [ $# -gt 0 ] || exit 0
 cd -- "$HOME/.mtr/jobs" || exit 1
 
 lives() {
   find_keeper "$1"
+  # It has written that down, and goes: who has waited for the end may remove the job at once.
+  case $mtr_at in ended.*) return 1 ;; esac
   [ -z "$mtr_keeper" ] || return 0
   [ "$mtr_at" = queued ] && [ ! -s "$1/queued" ] && [ -n "$(find "$1/queued" -mmin -1 2>/dev/null)" ]
 }

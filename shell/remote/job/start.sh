@@ -21,7 +21,8 @@
 #
 # On disk, in ~/.mtr/jobs/ID (see list.sh for who reads it):
 #   about            ABOUT
-#   keeper, stop     KEEPER: what the job's first process shows in ps; STOP
+#   keeper, stop     KEEPER: what the job's first process shows in ps; STOP, called overdue once the job's time is over
+#   stopping         somebody stops it
 #   queued, running, or ended.STATUS.SECONDS.WHY
 #                    one file that is renamed, since a rename takes no space on a full disk. It holds the keeper's
 #                    "PID START BOOT SINCE", where SINCE is when it began, and in a second line when the command did.
@@ -36,9 +37,11 @@
 # Assumptions:
 # 1. MTR_HOME, MTR_NO and MTR_TOKEN come from the gate: the login's home, since what pre_cmd makes of HOME is the job's;
 #    where the reason goes; and the token of the tree that the client has seen, + in front where it waited for it.
-# 2. The directory is made under another name and renamed: a job is there with all of it, or not there.
-# 3. setsid(1) of util-linux knows -f, and leaves INT and QUIT to the job, as perl does. busybox's has no -f, and starts
-#    the program in a child where it leads a group. Without any, the job has a process group of its own.
+# 2. The directory is made under another name and renamed: a job is there with all of it, or not there. Whoever has made
+#    the other name is alone to use the id.
+# 3. setsid(1) of util-linux knows -f, and leaves INT and QUIT to the job, as perl does. Any other one starts the program
+#    in a child where it leads a session already, as under another setsid. Without any, the job has a process group of
+#    its own; there it ignores INT and QUIT, as all that a shell starts with &, where the shell knows no set -m.
 
 mtr_id=$1 mtr_about=$2 mtr_keeper_text=$3 mtr_stop=$4 mtr_tree=$5 mtr_client=$6 mtr_options=$7
 shift 7
@@ -78,7 +81,8 @@ fi
 
 # Makes all that is on disk before the job is one; leaves with 4 where the tree is another one than was synced.
 make_job() {
-  [ -d "$mtr_jobs" ] || mkdir -p -- "$mtr_jobs" || return 1
+  # Whoever may write there could put another script in the place of ours.
+  [ -d "$mtr_jobs" ] || (umask 077 && mkdir -p -- "$mtr_jobs") || return 1
   mkdir -m 700 -- "$mtr_new" || return 1
   printf '%s\n' "$mtr_about" >"$mtr_new/about" && printf '%s\n' "$mtr_keeper_text" >"$mtr_new/keeper" || return 1
   [ -z "$mtr_stop" ] || printf '%s\n' "$mtr_stop" >"$mtr_new/stop" || return 1
@@ -93,6 +97,11 @@ make_job() {
   elif [ -n "$mtr_tree" ] && [ -f "$mtr_tree/.mtr/put.$mtr_client" ]; then
     cp -- "$mtr_tree/.mtr/put.$mtr_client" "$mtr_new/manifest" || return 1
   fi
+  # mv would put it into the other one.
+  if [ -e "$mtr_job" ] || [ -L "$mtr_job" ]; then
+    echo "there is a job $mtr_id already: start this one again"
+    return 5
+  fi
   rm -f -- "$mtr_new/list" && mv -- "$mtr_new" "$mtr_job"
 }
 mtr_said=$(make_job 2>&1)
@@ -102,6 +111,7 @@ case $? in
     [ -z "$mtr_token" ] || refuse token
     refuse job "others keep changing $mtr_tree, and the copy would be of no one moment"
     ;;
+  5) refuse job "$mtr_said" ;;
   # A shell's own words for a full disk are no more than "I/O error".
   *) refuse job "${mtr_said:-the directory of the job cannot be made}" "$mtr_jobs cannot be written; what is free there:" "$(df -k -- "$mtr_home" 2>&1)" ;;
 esac
@@ -127,19 +137,34 @@ mtr_scope=
 if [ -d /run/systemd/system ] && [ -e "/var/lib/systemd/linger/$(id -un)" ]; then
   : "${XDG_RUNTIME_DIR:=/run/user/$(id -u)}"
   export XDG_RUNTIME_DIR
-  systemd-run --user --scope --quiet true && mtr_scope="systemd-run --user --scope --quiet --collect --unit=mtr-job-$mtr_id --"
+  # With --collect, which came late: nothing is left in the manager when the job has failed.
+  mtr_scope='systemd-run --user --scope --quiet --collect'
+  if $mtr_scope true; then mtr_scope="$mtr_scope --unit=mtr-job-$mtr_id --"; else mtr_scope=; fi
 fi 2>/dev/null
 export MTR_JOB="$mtr_id"
 # shellcheck disable=SC2086  # words of ours
 set -- $mtr_scope /bin/sh "$mtr_job/keeper" "$mtr_options" "$@"
 # Whoever is started next may ask for this one: it is there once its keeper has signed, and has closed descriptor 3.
-# Only where there is neither of the first two: what a shell starts with & ignores INT and QUIT for good.
 mtr_said=$({
-  setsid -f "$@" || perl -MPOSIX=setsid -e 'exit if fork; setsid(); exec(@ARGV)' -- "$@" || {
-    command -v setsid || set -m
-    $(command -v setsid) "$@" &
+  setsid -f "$@" || perl -MPOSIX=setsid -e 'exit if fork; setsid(); exec(@ARGV)' -- "$@" || setsid setsid "$@" || {
+    set -m
+    "$@" &
   }
 } 3>&1 </dev/null >/dev/null 2>&1)
+# What this script starts from now on is no part of the job.
+unset MTR_JOB
+# Whatever stands in front of the keeper may have closed that descriptor.
+mtr_i=0
+while [ -f "$mtr_job/queued" ] && [ ! -s "$mtr_job/queued" ] && [ "$mtr_i" -lt 250 ]; do
+  mtr_i=$((mtr_i + 1))
+  sleep 0.02 2>/dev/null || sleep 1
+done
+# Its environment tells of one that is only slow, also while something else stands in front of it.
+if [ -f "$mtr_job/queued" ] && [ ! -s "$mtr_job/queued" ] && [ -r /proc/self/environ ] &&
+  ! grep -q -a -z -x -s -e "MTR_JOB=$mtr_id" /proc/[0-9]*/environ; then
+  mtr_new=$mtr_job
+  refuse job "its first process ended at once, and told nobody why: a limit of processes, files or memory there may"
+fi
 # The client needs to hear no more, and may go.
 printf '%s\n' "$mtr_id"
 cat >"$mtr_job/origin.new" && mv -- "$mtr_job/origin.new" "$mtr_job/origin"
