@@ -36,13 +36,14 @@ check: setup ## lint, types, shell scripts, architecture
 	$(BIN)/ruff check .
 	shellcheck -s sh examples/ci/run-on-server $$(git ls-files tests/lab/programs)
 	$(BIN)/mypy
-	shellcheck -s sh $$(git ls-files 'shell/*.sh') tests/install-system-packages tests/make-venv .ci/run
+	shellcheck -s sh $$(git ls-files 'shell/*.sh') tests/install-system-packages tests/install-inspector tests/make-venv .ci/run
 	shellcheck -s bash $$(git ls-files 'shell/*.bash')
 	for file in shell/init/*; do "$${file##*.}" -n "$$file" || exit 1; done
 	$(BIN)/pytest -q tests/unit/test_architecture.py
 
 test: setup ## install what the tests need, and run them all
 	@tests/install-system-packages
+	@tests/install-inspector >/dev/null
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 soak: setup ## half an hour of runs with kills and bad lines in between, kills in syncs, fuzzing; RUNS=100 is less of it

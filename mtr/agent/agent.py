@@ -11,6 +11,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from mtr.agent.files import read_piece, write_whole
 from mtr.agent.fresh_config import FreshConfig
 from mtr.agent.local_commands import LocalCommands
 from mtr.agent.model import LOCAL, Listed, Order, TokenUnknown
@@ -19,9 +20,18 @@ from mtr.audit import open_audit
 from mtr.config.project import find_project
 from mtr.config.remote_dir import resolve_remote_dir
 from mtr.config.select import select_server
-from mtr.errors import UsageError
+from mtr.errors import MtrError, UsageError
 from mtr.jobs.noted import find_noted
-from mtr.policy import ALLOWED, REFUSED, PolicyRefused, build_policy, resolve_remote
+from mtr.policy import (
+    ALLOWED,
+    REFUSED,
+    PolicyRefused,
+    build_policy,
+    find_bases,
+    list_secret_files,
+    resolve_local,
+    resolve_remote,
+)
 from mtr.remote import connect
 from mtr.status import load_statuses
 
@@ -29,12 +39,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from mtr.agent.files import FilePiece
     from mtr.agent.model import Look
     from mtr.audit import AuditLog
     from mtr.config.model import Config
     from mtr.policy import Policy, Verdict
     from mtr.remote import Remote
     from mtr.status import Statuses
+    from mtr.sync.download import Downloaded
+    from mtr.sync.result import SyncResult
 
 
 MAX_LOCAL = 100
@@ -210,10 +223,100 @@ class Agent:
         """End the command with all that it has started, and see that it is gone."""
         self._find(token).terminate(token)
 
-    def list_commands(self, server: str | None = None) -> list[Listed]:
-        """Return the commands of ``server``, or of all that have been used here, the oldest first."""
-        names = [server] if server else [*self._commands]
-        return [listed for name in names for listed in self._get_commands(name).list()]
+    def list_commands(self, server: str | None = None) -> tuple[list[Listed], dict[str, MtrError]]:
+        """Return the commands of ``server``, or of the default and all that have been used here, the oldest first.
+
+        Of several servers, those that could not be asked are returned too, with why.
+
+        Raises:
+            MtrError: the only one could not be asked.
+        """
+        names = [server] if server else [*dict.fromkeys([self.default_server, *self._commands])]
+        listed, failed = self._list(names)
+        if len(names) == 1 and failed:
+            raise failed[names[0]]
+        return listed, failed
+
+    def _list(self, names: Sequence[str]) -> tuple[list[Listed], dict[str, MtrError]]:
+        listed: list[Listed] = []
+        failed: dict[str, MtrError] = {}
+        for name in names:
+            try:
+                listed += self._get_commands(name).list()
+            except MtrError as error:
+                failed[name] = error
+        return listed, failed
+
+    def sync(self, server: str | None = None, *, full: bool = False) -> SyncResult:
+        """Bring the project's files to ``server``; with ``full`` everything is compared there.
+
+        Raises:
+            PolicyRefused: the policy forbids it.
+            MtrError: as ``mtr sync`` fails.
+        """
+        name = server or self.default_server
+        verdict = self.load_policy().judge_change(name, "sync files to")
+        self.note(verdict, tool="sync_files", server=name)
+        verdict.ensure()
+        return self._get_remote_commands(name).sync(full=full)
+
+    def read_file(self, path: str, server: str | None = None, *, offset: int, limit_bytes: int) -> FilePiece:
+        """Return up to ``limit_bytes`` of the file ``path`` there, from ``offset`` on.
+
+        Raises:
+            PolicyRefused: the policy forbids it.
+            FileFailed: it cannot be read.
+        """
+        name = server or self.default_server
+        self._judge_path("get_file", name, path)
+        with self.borrow(name) as remote:
+            return read_piece(remote, path, offset=offset, limit_bytes=limit_bytes)
+
+    def download(self, path: str, local: str, server: str | None = None) -> Downloaded:
+        """Bring ``path`` from there to ``local`` here, in the project, whatever its size; what is newer here stays.
+
+        Raises:
+            PolicyRefused: the policy forbids it, or that is no place here for agents.
+            MtrError: as ``mtr get`` fails.
+        """
+        name = server or self.default_server
+        place = self._judge_path("get_file", name, path, local=local)
+        with self.borrow(name) as remote:
+            return remote.get(path, place)
+
+    def write_file(self, path: str, data: bytes, server: str | None = None, *, mode: str = "") -> bool:
+        """Make the file ``path`` there of ``data``, or leave what is there; tell whether it is new.
+
+        Raises:
+            PolicyRefused: the policy forbids it.
+            FileFailed: it cannot be made.
+        """
+        name = server or self.default_server
+        self._judge_path("put_file", name, path, changes=True)
+        with self.borrow(name) as remote:
+            return write_whole(remote, path, data, mode=mode)
+
+    def _judge_path(self, tool: str, name: str, path: str, *, local: str | None = None, changes: bool = False) -> str:
+        """Judge and note what is asked of the file ``path`` of server ``name``; return where ``local`` is here."""
+        config, project = self.load_config(), find_project(self.directory, self.environ)
+        policy, place = build_policy(config), ""
+        verdict = policy.judge_change(name) if changes else policy.judge_server(name)
+        server = select_server(config, name, self.environ) if name != LOCAL else None
+        try:
+            if server is not None:
+                resolve_remote(path, resolve_remote_dir(server, project, self.environ), policy)
+            if local is not None:
+                secrets, bases = (
+                    list_secret_files(config, project, self.environ),
+                    find_bases(project, server, self.environ),
+                )
+                found = resolve_local(local, project, bases=bases, secret_files=secrets)
+                place = f"{found.path}/" if local.endswith("/") else str(found.path)
+        except PolicyRefused as error:
+            verdict = replace(verdict, outcome=REFUSED, reason=error.message, hint=error.hint)
+        self.note(verdict, tool=tool, server=name, path=path)
+        verdict.ensure()
+        return place
 
     def borrow(self, server: str | None = None) -> AbstractContextManager[Remote]:
         """Return the project on ``server``, over an open connection, for one thread at a time.
@@ -221,10 +324,13 @@ class Agent:
         Raises:
             UsageError: it is this machine.
         """
-        commands = self._get_commands(server or self.default_server)
+        return self._get_remote_commands(server or self.default_server).borrow()
+
+    def _get_remote_commands(self, name: str) -> RemoteCommands:
+        commands = self._get_commands(name)
         if not isinstance(commands, RemoteCommands):
             raise UsageError(f"{LOCAL} is this machine: its files are where they are", hint="name a server")
-        return commands.borrow()
+        return commands
 
     def _get_commands(self, name: str) -> Commands:
         with self._lock:
@@ -253,7 +359,7 @@ class Agent:
         if refusal.outcome == ALLOWED:
             return refusal
         # It has not looked at all of them since they ended.
-        for listed in self.list_commands():
+        for listed in self._list([*self._commands])[0]:
             if listed.status == "completed":
                 self._ended.add(listed.token)
         return policy.judge_start(len(self._tokens.keys() - self._ended))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mtr.jobs.look import Output
     from mtr.jobs.model import Job
     from mtr.remote import Remote
+    from mtr.sync.result import SyncResult
 
 MAX_SESSIONS = 8
 """At once, of those that sshd allows on a connection (MaxSessions, 10 as it comes): others use it, too."""
@@ -127,7 +128,7 @@ class RemoteCommands:
         except MtrError:
             pass  # It had not been started yet.
 
-    def sync(self, *, full: bool = False) -> object:
+    def sync(self, *, full: bool = False) -> SyncResult:
         """Bring the project's files; one at a time."""
         with self._syncing, self.borrow() as remote:
             return remote.sync(full=full)

@@ -31,6 +31,7 @@ VERBS = {
     "ssh-config": ("mtr.cli.ssh_config:ssh_config", "Let scp, git and editors share mtr's connections."),
     "shell-init": ("mtr.cli.shell_init:shell_init", "Print what a shell needs for aliases and completion."),
     "job": ("mtr.cli.job:job", "Commands that go on when their client has gone."),
+    "mcp": ("mtr.cli.mcp:mcp", "Serve agents over the Model Context Protocol."),
     "demo": ("mtr.cli.demo:demo", "See it all work against a throwaway server on this machine."),
 }
 """Verb to (module:function, short help). A verb of ``OWN_WORDS`` that is missing here is still to come."""
@@ -42,7 +43,7 @@ GROUPS = (
     (("servers", "up", "down"), "connections, seen and steered by hand"),
     (("init", "config", "trust"), "set up a project; see and check what counts"),
     (("doctor", "demo"), "find what is wrong; see it work on this machine"),
-    (("ssh-config", "shell-init"), "for scp, git and editors; for your shell"),
+    (("ssh-config", "shell-init", "mcp"), "for scp, git, editors; your shell; agents"),
 )
 """The verbs as the help shows them: those that belong together, and what they are for."""
 
