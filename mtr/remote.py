@@ -9,7 +9,7 @@ from mtr.config.remote_dir import load_machine_id
 from mtr.errors import ProjectError
 from mtr.jobs.details import load_details
 from mtr.pull import Pull, resolve_destination
-from mtr.run import Errand, build_command, build_delivery
+from mtr.run import Errand, build_command, build_delivery, run_command
 from mtr.ssh import connection as ssh_connection
 from mtr.sync.download import ensure_some
 from mtr.voice import Voice
@@ -85,11 +85,17 @@ class Remote:
         """
         return self.connection.run(_build_command(self._build_route(), argv), stdin=stdin, timeout_s=timeout_s)
 
-    def _prepare_job(self, argv: Sequence[str] | str) -> Prepared:
+    def _prepare_job(self, argv: Sequence[str] | str, sync: bool) -> Prepared:
         from mtr.jobs.handle import Prepared
 
         route = self._build_route()
-        return Prepared(_build_command(route, argv), route.project, self._find_synced(route))
+        command = _build_command(route, argv)
+        if not sync:
+            synced = self._find_synced(route)
+            return Prepared(command, route.project, synced, lambda one: run_command(self.connection, one, tty=False))
+        self.target.project.ensure_syncable()
+        errand = Errand(build_delivery(route, self.connection, self.connection.environ), Voice(quiet=True))
+        return Prepared(command, route.project, (), errand.run)
 
     def _find_synced(self, route: Route) -> Sequence[bytes] | None:
         """Return the project's paths, as they are synced; None where the server does not have them as they are here."""

@@ -94,8 +94,6 @@ class RemoteCommands:
     def _start(self, token: str, start: _Start) -> None:
         order = start.order
         try:
-            if order.sync:
-                self.sync()
             if not start.is_cancelled:
                 self._start_job(token, order)
         except MtrError as error:
@@ -119,6 +117,7 @@ class RemoteCommands:
                 pty=order.use_pty,
                 stdin=True,
                 directory=order.directory,
+                sync=order.sync,
                 job_id=token,
             )
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class JobHandle:
-    """One job on a server; how it stood when the server was asked last is in ``job``."""
+    """One job on a server; how it stood when the server was asked last is in ``job``, of a new one its id alone."""
 
     def __init__(self, connection: BaseConnection, job: Job) -> None:
         self._connection = connection
@@ -121,19 +121,21 @@ class Prepared:
     """A command as a run of the project has it; ``project`` is None without one.
 
     ``synced`` are the paths that the server has of the project, None where it does not have them as they are here: then
-    nothing of the code here is noted with a job, since it is not what runs.
+    nothing of the code here is noted with a job, since it is not what runs. ``launch`` runs the command, and brings the
+    project's files first where that was asked for.
     """
 
     command: Command
     project: Project | None
     synced: Sequence[bytes] | None
+    launch: Callable[[Command], int]
 
 
 class Jobs:
     """The jobs of one server: ``mtr.connect("gpu-01").jobs.start(["python", "train.py"])``."""
 
-    def __init__(self, connection: BaseConnection, prepare: Callable[[Sequence[str] | str], Prepared]) -> None:
-        """``prepare`` makes an argv the project's."""
+    def __init__(self, connection: BaseConnection, prepare: Callable[[Sequence[str] | str, bool], Prepared]) -> None:
+        """``prepare`` makes an argv the project's; its second argument tells whether the files are to be brought."""
         self._connection = connection
         self._prepare = prepare
 
@@ -149,11 +151,12 @@ class Jobs:
         pty: bool = False,
         stdin: bool = False,
         directory: str | None = None,
+        sync: bool = False,
         job_id: str = "",
     ) -> JobHandle:
-        """Start ``argv``, or a string in a shell, in the project's directory there; nothing is synced.
+        """Start ``argv``, or a string in a shell, in the project's directory there.
 
-        The job goes on when this process has ended. ``name`` is one word, and ``timeout_s`` after how long the server
+        Nothing is synced, unless ``sync`` asks for it: then it runs on the files as they are here. The job goes on when this process has ended. ``name`` is one word, and ``timeout_s`` after how long the server
         ends it. It begins when all of ``after`` (handles, ids or names) have ended and ``gpus`` GPUs are free, which it
         then finds in CUDA_VISIBLE_DEVICES. With ``snapshot`` it runs in a copy of what was synced, which later syncs
         leave alone; None is a copy for one that waits, if anything was ever synced. With ``pty`` it has a terminal of
@@ -170,31 +173,23 @@ class Jobs:
         """
         wanted = _build_invocation(name, timeout_s, gpus, after)
         wanted.snapshot, wanted.pty, wanted.server = snapshot, pty, self._connection.server_name
-        prepared = self._prepare(argv)
+        prepared = self._prepare(argv, sync)
         wanted.sync = prepared.synced is not None
-        command, environ = prepared.command, self._connection.environ
+        command = prepared.command
         if directory is not None:
             command.enter(directory)
         line, project = self._connection, prepared.project
-        feed = begin_job(command, wanted, line, environ, project, job_id=job_id, stdin=stdin and not pty)
+        feed = begin_job(command, wanted, line, line.environ, project, job_id=job_id, stdin=stdin and not pty)
+        feed.paths = prepared.synced or ()
         try:
-            self._launch(command, prepared.synced or ())
+            status = prepared.launch(command)
+            if not feed.has_begun:
+                hint = f"mtr doctor -s {line.server_name}"
+                raise JobError(f"no job was started on {line.label}", detail=f"it ended with {status}", hint=hint)
         except MtrError:
-            drop_note(feed.job_id, environ)
+            drop_note(feed.job_id, line.environ)
             raise
-        return JobHandle(self._connection, choose_job(feed.job_id, load_jobs(self._connection, [feed.job_id])))
-
-    def _launch(self, command: Command, synced: Sequence[bytes]) -> None:
-        origin = b""
-        if command.feed is not None:
-            command.feed.paths = synced
-            origin = command.feed.read()
-        found = self._connection.run(command, stdin=origin)
-        if found.status != 0:
-            line, words = self._connection, found.stderr.decode(errors="replace")
-            raise JobError(
-                f"no job could be started on {line.label}", detail=words, hint=f"mtr doctor -s {line.server_name}"
-            )
+        return JobHandle(line, Job(feed.job_id, line.server_name, "queued", name=name))
 
     def list(self) -> list[JobHandle]:
         """Return all jobs of this server, the oldest first."""

@@ -167,9 +167,9 @@ class Line(Wire):
             return False
         if session.is_over or not isinstance(session, Session):
             return False
-        from mtr.process.aside import go_on_aside
+        from mtr.process.aside import hold_aside
 
-        go_on_aside(lambda: _hold(session), keep=session.fileno())
+        hold_aside(session.fileno(), HELD_S)
         return True
 
     def _see_out(self, session: Session | SshSession, started_s: float, later: Callable[[], None]) -> Ended:
@@ -283,12 +283,6 @@ LATER_S = 0.7
 
 HELD_S = 60.0
 """How long a session is held at most that goes on by itself."""
-
-
-def _hold(session: Session) -> None:
-    end_s = time.monotonic() + HELD_S
-    while not session.is_over and (left_s := end_s - time.monotonic()) > 0:
-        session.wait_for_news(left_s)
 
 
 def _nothing() -> None:
