@@ -30,7 +30,7 @@ def choose_job(word: str, jobs: Sequence[Job]) -> Job:
     if not found:
         raise JobNotFound(f"there is no job {word}", detail=_render_known(jobs), hint="mtr job list")
     lines = "\n".join(f"{job.id} on {job.server}: {job.command[:60]}" for job in found)
-    raise JobNotFound(f"{word} may mean {len(found)} jobs", detail=lines, hint="write more of its id")
+    raise JobNotFound(f"{word} may mean {len(found)} jobs", detail=lines, hint="give the id of the one you mean")
 
 
 def _render_known(jobs: Sequence[Job]) -> str:

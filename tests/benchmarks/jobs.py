@@ -111,6 +111,7 @@ def main() -> None:
             measure_latency(jobs)
             example = jobs.start("true")
             jobs.ends(example)
+            jobs.mtr("job", "show", example)  # What was told of its code has come by then.
             measure_list(jobs, jobs.at(example), servers, relays)
         finally:
             jobs.close()

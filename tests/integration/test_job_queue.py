@@ -408,11 +408,11 @@ def test_prune_takes_what_has_ended_long_ago(home: Home, project: Path) -> None:
     os.utime(old.parent / ".new.11111111", (1e9, 1e9))
     dry = home.run_mtr(["job", "prune", "--dry-run"], project)
     assert jobs[0].encode() in dry.stdout
-    assert b"1 job would go" in dry.stderr
+    assert b"1 job would be removed" in dry.stderr
     assert old.exists()
     done = home.run_mtr(["job", "prune"], project)
     assert done.returncode == 0
-    assert b"1 job gone" in done.stderr
+    assert b"1 job removed" in done.stderr
     assert {path.name for path in old.parent.iterdir()} == {*jobs[1:], alive, ".new.22222222"}
     (old.parent / ".new.22222222" / "tree").rmdir()
     (old.parent / ".new.22222222").rmdir()
