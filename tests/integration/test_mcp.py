@@ -18,6 +18,7 @@ from mcp_types import ElicitRequestParams, ElicitResult
 from tests.lab.agents import find_servers, open_agent, play
 from tests.lab.documents import CHECKOUT
 from tests.lab.jobs import Jobs
+from tests.lab.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +148,8 @@ def test_a_timeout_ends_all_of_it_and_keeps_what_it_had_printed(home: Home, jobs
             found = await agent.ends(token)
             assert (found["exit_code"], found["timeout_occurred"], found["stdout"]) == (-1, True, "begun\n")
             assert "larger timeout" in found["hint"]
-            assert jobs.processes(token) == []
+            # The keeper goes when it has written down how the command has ended.
+            wait_until(lambda: not jobs.processes(token), "the end of its keeper")
 
     play(act)
 
