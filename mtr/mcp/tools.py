@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from mcp.server.mcpserver import Context, MCPServer  # noqa: TC002  the SDK reads the annotations
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from mtr.errors import MtrError, UsageError
 from mtr.mcp import shapes
@@ -38,12 +38,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mtr.agent.agent import Agent
-    from mtr.agent.model import Look
+    from mtr.agent.model import Look, Order
     from mtr.mcp.desk import Desk
+    from mtr.policy import Verdict
 
 Token = Annotated[str, Field(description="What run_command has returned.", min_length=1, max_length=200)]
 Server = Annotated[
-    str | None, Field(description="A name that list_servers tells; by default the one it calls the default.")
+    str | None, Field(description='A name that list_servers tells, "local" for this machine; by default its default.')
 ]
 Offset = Annotated[
     int, Field(description="Bytes of that stream to leave out: next_…_offset of the last answer.", ge=0, le=2**62)
@@ -98,12 +99,16 @@ class Tools:
         sync: Annotated[bool, Field(description="Bring the project's files to the server first.")] = True,
         wait_s: WaitS = 0,
     ) -> Annotated[CallToolResult, shapes.Started]:
-        def start(agent: Agent) -> tuple[str, str]:
+        def judge(agent: Agent) -> tuple[Order, Verdict]:
             from mtr.agent.model import Order
 
-            return agent.run(Order(command, timeout, working_directory, use_pty, max_buffer_size, sync), server)
+            agent.client = _name_client(ctx)
+            order = Order(command, timeout, working_directory, use_pty, max_buffer_size, sync)
+            return order, agent.judge(order, server, can_ask=_can_ask(ctx))[1]
 
-        token, name = await self._do(start)
+        order, verdict = await self._do(judge)
+        confirmed = await _confirm(ctx, verdict)
+        token, name = await self._do(lambda agent: agent.run(order, server, verdict=confirmed))
         caps = {"timeout_s": timeout, "wait_s": MAX_WAIT_S, "max_buffer_size": max_buffer_size}
         started = build_started(token, name, caps)
         if not wait_s:
@@ -246,6 +251,32 @@ class Tools:
             if error.code == "token-unknown":
                 raise _Unknown(error.message) from error
             raise ToolError(render_failure(error)) from error
+
+
+class _Confirmation(BaseModel):
+    """What the person answers."""
+
+    run: bool = Field(description="Run it?")
+
+
+def _name_client(ctx: Context[Any, Any]) -> str:
+    """Return what the client calls itself, for the audit log."""
+    told = ctx.session.client_params
+    return "" if told is None or told.client_info is None else f"{told.client_info.name} {told.client_info.version}"
+
+
+def _can_ask(ctx: Context[Any, Any]) -> bool:
+    """Tell whether the client can put a question to the person in the middle of a call."""
+    capabilities = ctx.client_capabilities
+    return capabilities is not None and capabilities.elicitation is not None and ctx.session.can_send_request
+
+
+async def _confirm(ctx: Context[Any, Any], verdict: Verdict) -> Verdict | None:
+    """Ask the person where the policy wants that; return what is left of the verdict, None where nobody was asked."""
+    if not verdict.question:
+        return None
+    found = await ctx.elicit(verdict.question, _Confirmation)
+    return verdict.settle(is_confirmed=found.action == "accept" and found.data.run)
 
 
 class _Unknown(ToolError):

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from mcp import MCPError
+from mcp_types import ElicitRequestParams, ElicitResult
 
 from tests.lab.agents import find_servers, open_agent, play
 from tests.lab.documents import CHECKOUT
 from tests.lab.jobs import Jobs
+from tests.lab.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +148,8 @@ def test_a_timeout_ends_all_of_it_and_keeps_what_it_had_printed(home: Home, jobs
             found = await agent.ends(token)
             assert (found["exit_code"], found["timeout_occurred"], found["stdout"]) == (-1, True, "begun\n")
             assert "larger timeout" in found["hint"]
-            assert jobs.processes(token) == []
+            # The keeper goes when it has written down how the command has ended.
+            wait_until(lambda: not jobs.processes(token), "the end of its keeper")
 
     play(act)
 
@@ -447,5 +450,48 @@ def test_the_reference_names_every_tool_and_what_it_takes(home: Home, project: P
                 assert f"`{resource.uri}`" in page
             for prompt in (await agent.client.list_prompts()).prompts:
                 assert f"`{prompt.name}`" in page
+
+    play(act)
+
+
+def test_the_policy_refuses_and_asks_the_person(home: Home, jobs: Jobs) -> None:
+    """What it forbids is not started; what it wants confirmed is started after a yes alone, if the client can ask."""
+    policy = {"deny": ["rm *"], "confirm": ["touch *"]}
+    (home.home / ".config" / "mtr").mkdir(parents=True, exist_ok=True)
+    (home.home / ".config" / "mtr" / "config.yaml").write_text(json.dumps({"policy": policy}))
+    there, asked, yes = home.remote(jobs.project), [], [False, True]
+
+    async def ask(_context: object, params: ElicitRequestParams) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action="accept", content={"run": yes.pop(0)})
+
+    async def act() -> None:
+        async with open_agent(home, jobs.project, mode="legacy", elicitation_callback=ask) as agent:
+            words = await agent.fail("run_command", command="rm a.txt")
+            assert "next: " in words
+            assert "said no" in await agent.fail("run_command", command="touch made")
+            assert not (there / "made").exists()
+            found = await agent.call("run_command", command="touch made", wait_s=40)
+            assert (found["exit_code"], (there / "made").exists()) == (0, True)
+        async with open_agent(home, jobs.project, mode="legacy") as agent:
+            assert "cannot ask" in await agent.fail("run_command", command="touch other")
+            assert "outside" in await agent.fail("get_file", path="/etc/passwd")
+            assert "outside" in await agent.fail("get_file", path="a.txt", save_to="../../out")
+
+    play(act)
+    assert len(asked) == 2
+    assert all("touch made" in words for words in asked)
+
+
+def test_commands_run_on_this_machine_too(home: Home, project: Path) -> None:
+    """As the server named local; they end with the server."""
+
+    async def act() -> None:
+        async with open_agent(home, project) as agent:
+            found = await agent.call("run_command", command="cat a.txt", server="local", wait_s=20)
+            assert (found["stdout"], found["exit_code"], found["server"]) == ("one\n", 0, "local")
+            token = await agent.run("read word; echo got $word", server="local")
+            await agent.call("send_command_input", token=token, text="x\n")
+            assert (await agent.ends(token))["stdout"] == "got x\n"
 
     play(act)
