@@ -156,11 +156,12 @@ class Jobs:
     ) -> JobHandle:
         """Start ``argv``, or a string in a shell, in the project's directory there.
 
-        Nothing is synced, unless ``sync`` asks for it: then it runs on the files as they are here. The job goes on when this process has ended. ``name`` is one word, and ``timeout_s`` after how long the server
-        ends it. It begins when all of ``after`` (handles, ids or names) have ended and ``gpus`` GPUs are free, which it
-        then finds in CUDA_VISIBLE_DEVICES. With ``snapshot`` it runs in a copy of what was synced, which later syncs
-        leave alone; None is a copy for one that waits, if anything was ever synced. With ``pty`` it has a terminal of
-        its own, for ``mtr job attach``; with ``stdin`` it reads what :meth:`JobHandle.send` hands over, and nothing
+        With ``sync`` it runs on the files as they are here, which are brought first; otherwise nothing is synced. The
+        job goes on when this process has ended. ``name`` is one word, and ``timeout_s`` after how long the server ends
+        it. It begins when all of ``after`` (handles, ids or names) have ended and ``gpus`` GPUs are free, which it then
+        finds in CUDA_VISIBLE_DEVICES. With ``snapshot`` it runs in a copy of what was synced, which later syncs leave
+        alone; None is a copy for one that waits, if anything was ever synced. With ``pty`` it has a terminal of its
+        own, for ``mtr job attach``; with ``stdin`` it reads what :meth:`JobHandle.send` hands over, and nothing
         otherwise. ``directory`` counts from the project's there. ``job_id`` is one of
         :func:`mtr.jobs.start.new_job_id`, for who has to name the job before it is started.
 

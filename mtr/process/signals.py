@@ -64,9 +64,12 @@ class raise_on_signals:  # noqa: N801  read as a statement: with raise_on_signal
         if type(self) is raise_on_signals:
             raise_on_signals.raised_s = float("-inf")
         self._before = {number: _signal.getsignal(number) for number in _ENDING}
-        for number, handler in self._before.items():
-            if handler is not _signal.SIG_IGN:
-                _signal.signal(number, self._take)
+        try:
+            for number, handler in self._before.items():
+                if handler is not _signal.SIG_IGN:
+                    _signal.signal(number, self._take)
+        except ValueError:
+            self._before = {}  # Not the main thread: that one alone hears of signals.
 
     def _take(self, signum: int, _frame: FrameType | None) -> None:
         if time.monotonic() - raise_on_signals.raised_s >= REPEATED_S:
