@@ -85,17 +85,21 @@ class Remote:
         """
         return self.connection.run(_build_command(self._build_route(), argv), stdin=stdin, timeout_s=timeout_s)
 
-    def _prepare_job(self, argv: Sequence[str] | str, sync: bool) -> Prepared:
+    def _prepare_job(self, argv: Sequence[str] | str, sync: bool, directory: str | None) -> Prepared:
         from mtr.jobs.handle import Prepared
 
         route = self._build_route()
         command = _build_command(route, argv)
-        if not sync:
-            synced = self._find_synced(route)
-            return Prepared(command, route.project, synced, lambda one: run_command(self.connection, one, tty=False))
-        self.target.project.ensure_syncable()
-        errand = Errand(build_delivery(route, self.connection, self.connection.environ), Voice(quiet=True))
-        return Prepared(command, route.project, (), errand.run)
+        if directory is not None:
+            command.enter(directory)
+        if sync and command.remote_dir == route.remote_dir:
+            self.target.project.ensure_syncable()
+            errand = Errand(build_delivery(route, self.connection, self.connection.environ), Voice(quiet=True))
+            return Prepared(command, route.project, (), errand.run)
+        if sync:
+            self.sync()  # The gate looks for the tree where the command runs.
+        synced = self._find_synced(route)
+        return Prepared(command, route.project, synced, lambda one: run_command(self.connection, one, tty=False))
 
     def _find_synced(self, route: Route) -> Sequence[bytes] | None:
         """Return the project's paths, as they are synced; None where the server does not have them as they are here."""

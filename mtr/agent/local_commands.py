@@ -34,7 +34,7 @@ class LocalCommands:
             timeout_s=order.timeout_s,
             working_directory=order.directory or self._directory,
             use_pty=order.use_pty,
-            has_input=True,
+            has_input=order.keep_stdin,
             max_buffer_size=order.max_buffer_bytes,
         )
 

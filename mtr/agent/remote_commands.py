@@ -115,7 +115,7 @@ class RemoteCommands:
                 name=order.name,
                 timeout_s=order.timeout_s,
                 pty=order.use_pty,
-                stdin=True,
+                stdin=order.keep_stdin,
                 directory=order.directory,
                 sync=order.sync,
                 job_id=token,

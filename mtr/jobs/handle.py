@@ -32,11 +32,17 @@ if TYPE_CHECKING:
 
 
 class JobHandle:
-    """One job on a server; how it stood when the server was asked last is in ``job``, of a new one its id alone."""
+    """One job on a server."""
 
-    def __init__(self, connection: BaseConnection, job: Job) -> None:
+    def __init__(self, connection: BaseConnection, job: Job | str) -> None:
+        """``job`` is its id, where the server has not been asked about it yet."""
         self._connection = connection
-        self.job = job
+        self._job = job
+
+    @property
+    def job(self) -> Job:
+        """How it stood when the server was asked last; a new one is asked about now."""
+        return self.refresh() if isinstance(self._job, str) else self._job
 
     def __repr__(self) -> str:
         name = f" {self.job.name!r}" if self.job.name else ""
@@ -46,7 +52,7 @@ class JobHandle:
     @property
     def id(self) -> str:
         """The id, as the command line takes it too."""
-        return self.job.id
+        return self._job if isinstance(self._job, str) else self._job.id
 
     def refresh(self) -> Job:
         """Ask the server how the job stands now.
@@ -54,8 +60,8 @@ class JobHandle:
         Raises:
             JobNotFound: it has been removed.
         """
-        self.job = choose_job(self.id, load_jobs(self._connection, [self.id]))
-        return self.job
+        self._job = choose_job(self.id, load_jobs(self._connection, [self.id]))
+        return self._job
 
     def read_output(self, *, stream: str = "out", offset: int = 0, follow: bool = True) -> Iterator[bytes]:
         """Yield what the job prints to ``stream`` ("out" or "err"), from byte ``offset`` on, as it comes.
@@ -83,7 +89,7 @@ class JobHandle:
         """
         if not self.job.is_alive:
             return self.refresh()
-        (self.job,) = wait_for_jobs([(self._connection, self.job)], timeout_s=timeout_s)
+        (self._job,) = wait_for_jobs([(self._connection, self.job)], timeout_s=timeout_s)
         return self.job
 
     def send(self, data: bytes, *, end: bool = False) -> None:
@@ -134,8 +140,10 @@ class Prepared:
 class Jobs:
     """The jobs of one server: ``mtr.connect("gpu-01").jobs.start(["python", "train.py"])``."""
 
-    def __init__(self, connection: BaseConnection, prepare: Callable[[Sequence[str] | str, bool], Prepared]) -> None:
-        """``prepare`` makes an argv the project's; its second argument tells whether the files are to be brought."""
+    def __init__(
+        self, connection: BaseConnection, prepare: Callable[[Sequence[str] | str, bool, str | None], Prepared]
+    ) -> None:
+        """``prepare`` makes an argv the project's: whether its files are to be brought, and where it is to run."""
         self._connection = connection
         self._prepare = prepare
 
@@ -174,11 +182,9 @@ class Jobs:
         """
         wanted = _build_invocation(name, timeout_s, gpus, after)
         wanted.snapshot, wanted.pty, wanted.server = snapshot, pty, self._connection.server_name
-        prepared = self._prepare(argv, sync)
+        prepared = self._prepare(argv, sync, directory)
         wanted.sync = prepared.synced is not None
         command = prepared.command
-        if directory is not None:
-            command.enter(directory)
         line, project = self._connection, prepared.project
         feed = begin_job(command, wanted, line, line.environ, project, job_id=job_id, stdin=stdin and not pty)
         feed.paths = prepared.synced or ()
@@ -190,7 +196,7 @@ class Jobs:
         except MtrError:
             drop_note(feed.job_id, line.environ)
             raise
-        return JobHandle(line, Job(feed.job_id, line.server_name, "queued", name=name))
+        return JobHandle(line, feed.job_id)
 
     def list(self) -> list[JobHandle]:
         """Return all jobs of this server, the oldest first."""

@@ -70,7 +70,7 @@ class Tools:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def run_command(  # noqa: D102  what a model reads stands in words.py
+    async def run_command(  # noqa: D102, PLR0913  what a model reads stands in words.py
         self,
         command: Annotated[
             str, Field(description="A text for the server's shell: pipes, quotes and && work.", min_length=1)
@@ -89,6 +89,9 @@ class Tools:
                 description="Give it a terminal: for progress bars, colours, send_command_input. stderr joins stdout."
             ),
         ] = False,
+        keep_stdin: Annotated[
+            bool, Field(description="Keep its stdin open for send_command_input; otherwise it is empty.")
+        ] = False,
         max_buffer_size: Annotated[
             int,
             Field(
@@ -103,7 +106,7 @@ class Tools:
             from mtr.agent.model import Order
 
             agent.client = _name_client(ctx)
-            order = Order(command, timeout, working_directory, use_pty, max_buffer_size, sync)
+            order = Order(command, timeout, working_directory, use_pty, keep_stdin, max_buffer_size, sync)
             return order, agent.judge(order, server, can_ask=_can_ask(ctx))[1]
 
         order, verdict = await self._do(judge)

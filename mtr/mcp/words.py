@@ -24,10 +24,10 @@ wait_s={MAX_WAIT_S:g} as often as it takes. The command is a durable job: it goe
 connection or this machine goes away, and its token stays good. Cancelling a call ends the waiting, not the
 command: terminate_command does that.
 
-Each command has a shell of its own: cd and variables count for one command, so use working_directory. stdin
-stays open for send_command_input: a program that reads it waits, so give it </dev/null where it should not. On
-an error, do what it says behind "next:"; what cannot reach the server may be called again. A command that could
-not be started is completed, with the reason in error.""",
+Each command has a shell of its own: cd and variables count for one command, so use working_directory. stdin is
+empty, unless keep_stdin or use_pty lets send_command_input fill it. On an error, do what it says behind "next:";
+what cannot reach the server may be called again. A command that could not be started is completed, with the
+reason in error.""",
     ),
     "query_command_status": (
         "See how a command stands, and its output",
@@ -45,9 +45,9 @@ thousand as stdout_offset.""",
     "send_command_input": (
         "Send input to a command",
         """\
-Let a running command read text from its stdin, or from its terminal with use_pty=true: end a line with \\n;
-end=true closes stdin. In a terminal \\u0003 is Ctrl-C. query_command_status then tells what the command says to
-that.""",
+Let a running command read text from its stdin, which keep_stdin has kept open, or from its terminal (use_pty): end
+a line with \\n; end=true closes stdin. In a terminal \\u0003 is Ctrl-C. query_command_status then tells what the
+command says to that.""",
     ),
     "terminate_command": (
         "End a command",

@@ -99,7 +99,7 @@ def test_a_terminal_input_and_the_end(agent: Agent, where: str) -> None:
     assert out.startswith(b"\x1b[1mbold\x1b[0m")
     assert b"got word\r\n" in out
     assert look.exit_code == 0
-    token, _ = agent.run(Order("cat", 60), where)
+    token, _ = agent.run(Order("cat", 60, keep_stdin=True), where)
     agent.send(token, b"all\n", end=True)
     assert end(agent, token)[1] == b"all\n"
     token, _ = agent.run(Order("sleep 4712 & sleep 4712", 60), where)

@@ -83,7 +83,7 @@ def test_the_tools_tell_what_they_take_and_give(home: Home, project: Path) -> No
             defaults = {name: run[name].get("default") for name in run}
             assert defaults == {
                 "command": None, "timeout": 30, "working_directory": None, "use_pty": False,
-                "max_buffer_size": 10485760, "server": None, "sync": True, "wait_s": 0,
+                "keep_stdin": False, "max_buffer_size": 10485760, "server": None, "sync": True, "wait_s": 0,
             }  # fmt: skip
             assert set(tools) == {
                 "run_command", "query_command_status", "send_command_input", "terminate_command", "list_commands",
@@ -177,7 +177,7 @@ def test_input_reaches_stdin_until_its_end_is_said(home: Home, jobs: Jobs) -> No
 
     async def act() -> None:
         async with open_agent(home, jobs.project) as agent:
-            token = await agent.run("od -An -tx1", timeout=600)
+            token = await agent.run("od -An -tx1", timeout=600, keep_stdin=True)
             await agent.call("send_command_input", token=token, base64="AP8=")
             await agent.call("send_command_input", token=token, text="é\n", end=True)
             assert (await agent.ends(token))["stdout"] == " 00 ff c3 a9 0a\n"
@@ -490,7 +490,7 @@ def test_commands_run_on_this_machine_too(home: Home, project: Path) -> None:
         async with open_agent(home, project) as agent:
             found = await agent.call("run_command", command="cat a.txt", server="local", wait_s=20)
             assert (found["stdout"], found["exit_code"], found["server"]) == ("one\n", 0, "local")
-            token = await agent.run("read word; echo got $word", server="local")
+            token = await agent.run("read word; echo got $word", server="local", keep_stdin=True)
             await agent.call("send_command_input", token=token, text="x\n")
             assert (await agent.ends(token))["stdout"] == "got x\n"
 
