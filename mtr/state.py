@@ -8,6 +8,7 @@ this user alone: mode 0700, no symlink, checked at each use, because /tmp is eve
 
 from __future__ import annotations
 
+import _thread
 import os
 import stat
 import time
@@ -160,7 +161,8 @@ def write_atomic(path: str, data: bytes, mode: int = 0o600, *, lasts: bool = Fal
     Raises:
         OSError: it cannot be written; ``filename`` is ``path``.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
+    # Two threads write the same file at once where many servers are asked.
+    temporary = f"{path}.{_thread.get_ident():x}.{os.getpid()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as file:

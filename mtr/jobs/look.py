@@ -68,7 +68,13 @@ def parse_look(data: bytes, server: str, job_id: str) -> JobLook:
     jobs = parse_listing(rest.decode(errors="replace"), server)
     if not jobs:
         raise JobNotFound(f"job {job_id} has been removed from {server}", hint="mtr job list")
-    return JobLook(jobs[0], out, err)
+    # The sizes that stand with the state were taken after it: what has ended by then has its last size.
+    job = jobs[0]
+    return JobLook(
+        job,
+        Output(out.data, max(out.size_bytes, job.out_bytes)),
+        Output(err.data, max(err.size_bytes, job.err_bytes)),
+    )
 
 
 def _take_output(data: bytes, name: bytes, server: str) -> tuple[Output, bytes]:

@@ -136,12 +136,12 @@ def test_what_cannot_be_started_says_why(agent: Agent) -> None:
 def test_fifty_at_once(agent: Agent) -> None:
     """Each is read to its end by a thread of its own, byte for byte."""
     tokens = [agent.run(Order(f"seq {number} 20000", 120, sync=False))[0] for number in range(MANY)]
-    wrong: list[int] = []
+    wrong: list[Look] = []
 
     def read(number: int) -> None:
-        expected = b"".join(b"%d\n" % line for line in range(number, 20_001))
-        if end(agent, tokens[number], piece_bytes=50_000)[1] != expected:
-            wrong.append(number)
+        look, out, _ = end(agent, tokens[number], piece_bytes=50_000)
+        if out != b"".join(b"%d\n" % line for line in range(number, 20_001)):
+            wrong.append(look)
 
     threads = [threading.Thread(target=read, args=(number,)) for number in range(MANY)]
     for thread in threads:

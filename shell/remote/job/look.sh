@@ -13,7 +13,8 @@
 # that. Leaves with 3 where there is no such job.
 #
 # Assumptions:
-# 1. How it stands is asked last: who reads that it has ended has read its last size, or sees that there is more.
+# 1. How it stands is asked last, and its sizes once more behind that: who reads that it has ended sees whether there is
+#    more than what came.
 
 mtr_id=$1 mtr_out=$2 mtr_err=$3 mtr_limit=$4 mtr_wait=$5
 case $mtr_id in *[!0-9a-f]* | '') exit 3 ;; esac
