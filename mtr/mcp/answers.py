@@ -1,7 +1,7 @@
 """What an agent is answered: plain values for JSON, each capped, each cap named. Pure; knows nothing of the protocol.
 
 Bytes become text where they are UTF-8, and no character is split between two reads. Where they are not, the text shows
-them as well as it can, and the exact bytes stand beside it in base64.
+them as well as it can, and the exact bytes stand beside it in base64; of what is hardly text at all, these alone.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ DEFAULT_BYTES = 32_768
 MIN_BYTES = 16
 MAX_BYTES = 1_048_576
 MAX_SENT_BYTES = 65_536
+
+BINARY = 4
+SHORT = 1_000
+"""Characters that are shown whatever they are."""
 MAX_LISTED = 200
 MAX_COMMAND_CHARACTERS = 500
 MAX_ERROR_CHARACTERS = 4_000
@@ -36,7 +40,10 @@ MAX_ERROR_CHARACTERS = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """``text`` stands for the first ``used_bytes`` of some data; ``exact`` those in base64 where they are no UTF-8."""
+    """``text`` stands for the first ``used_bytes`` of some data; ``exact`` those in base64 where they are no UTF-8.
+
+    ``text`` is empty where it is not ``SHORT``, and more than one character in ``BINARY`` could not be shown.
+    """
 
     text: str
     used_bytes: int
@@ -46,8 +53,11 @@ class Cut:
 def cut_text(data: bytes, *, is_end: bool) -> Cut:
     """Return ``data`` as text; an incomplete character at its end is left for the next read unless ``is_end``."""
     found = streams_text.cut_text(data, is_end=is_end)
-    exact = None if found.is_exact else base64.b64encode(data[: found.used_bytes]).decode()
-    return Cut(found.text, found.used_bytes, exact)
+    if found.is_exact:
+        return Cut(found.text, found.used_bytes, None)
+    is_binary = len(found.text) > SHORT and found.text.count("\ufffd") * BINARY > len(found.text)
+    exact = base64.b64encode(data[: found.used_bytes]).decode()
+    return Cut("" if is_binary else found.text, found.used_bytes, exact)
 
 
 def cap_wait(wait_s: float) -> float:

@@ -85,7 +85,8 @@ async def read_all(agent: Agent, token: str) -> tuple[str, int]:
 async def measure_many(jobs: Jobs) -> None:
     """Fifty commands of 10 MB each, read to their ends at once."""
     data = jobs.home.remote(jobs.project) / "data"
-    data.write_bytes(os.urandom(OUTPUT_BYTES))
+    line = "epoch %07d loss 0.123456 é\n"
+    data.write_bytes("".join(line % number for number in range(OUTPUT_BYTES // 30)).encode())
     expected, found = hashlib.sha256(data.read_bytes()).hexdigest(), []
     async with open_agent(jobs.home, jobs.project) as agent:
         (server,) = [pid for pid in children_of(os.getpid()) if b"mcp" in _read_argv(pid)]

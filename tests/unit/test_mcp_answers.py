@@ -124,3 +124,12 @@ def test_the_end_of_a_stream_says_that_it_is_not_all() -> None:
         == "[n: the last 2 of 10 bytes; query_command_status reads the rest]\nbc"
     )
     assert cut_tail(Piece(0, b"\xff", 1, 0), "n") == b"\xff"
+
+
+def test_what_is_hardly_text_is_told_exactly_alone() -> None:
+    """A long answer of it has base64 and no text; a short one, or one with a few odd bytes, has both."""
+    noise = bytes(range(256)) * 20
+    assert (cut_text(noise, is_end=True).text, cut_text(noise, is_end=True).used_bytes) == ("", len(noise))
+    assert base64.b64decode(cut_text(noise, is_end=True).exact or "") == noise
+    assert cut_text(noise[128:400], is_end=True).text.startswith("\ufffd")
+    assert cut_text(b"caf\xe9 " * 1000, is_end=True).text == "caf\ufffd " * 1000
