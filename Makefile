@@ -66,6 +66,7 @@ bench: setup ## measure mtr against ssh and rsync; BENCH=--quick takes two minut
 	@tests/install-system-packages
 	@$(BIN)/python -m tests.benchmarks $(BENCH)
 	@$(BIN)/python -m tests.benchmarks.jobs
+	@$(BIN)/python -m tests.benchmarks.agents
 	@$(BIN)/python -m tests.benchmarks.streams
 
 docs: setup ## write the documents, with the reference made from the code, into build/docs
