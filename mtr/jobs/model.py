@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mtr.errors import MtrError
+from mtr.errors import MtrError, sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -138,6 +138,7 @@ def _build_job(block: dict[str, Any], server: str, now_s: float, boot: str, size
     state, reason, status, ended_s = _judge(at, keeper, boot, is_alive="alive" in block, marks=block["marks"])
     if state == "queued" and not reason:
         reason = f"waits for {render_waits(about)}" if render_waits(about) else ""
+        reason += f": {trouble}" if (trouble := sanitize(block.get("trouble", ""))[:200]) else ""
     ends_s = ended_s if ended_s is not None else now_s if state in ALIVE else None
     return Job(
         id=block["job"],

@@ -244,6 +244,19 @@ def test_an_nvidia_smi_that_hangs(home: Home, project: Path, cards: Cards) -> No
     assert not cards.claims.exists()
 
 
+def test_an_nvidia_smi_that_fails_while_a_job_waits_is_told(home: Home, project: Path, cards: Cards) -> None:
+    """Its words stand beside the job as long as that lasts; then the job runs."""
+    cards.let_compute(0, 1, 2)
+    job = cards.start(project, "--gpus", "1", "date")
+    (cards.dir / "broken").touch()
+    wait_until(lambda: "communicate with the driver" in list_jobs(home, project)[job]["reason"], "its words")
+    assert list_jobs(home, project)[job]["reason"].startswith("waits for 1 GPU: NVIDIA-SMI has failed")
+    (cards.dir / "broken").unlink()
+    wait_until(lambda: list_jobs(home, project)[job]["reason"] == "waits for 1 GPU", "its answer")
+    cards.let_compute()
+    wait_until(lambda: is_in_state(home, job, "ended"), "a GPU")
+
+
 @pytest.mark.parametrize("kind", ["link", "file"])
 def test_a_place_for_claims_that_is_none(home: Home, project: Path, cards: Cards, kind: str) -> None:
     """A link or a file of somebody's: refused with what stands there, and nothing is written through it."""

@@ -11,6 +11,7 @@
 #   keeper PID START BOOT SINCE RAN   as the keeper has written it; SINCE and RAN are seconds
 #   alive                 where that very process lives
 #   mark NAME             for stopping and overdue; fresh: it has just been made, and its keeper has not begun
+#   trouble WORDS         why it cannot be known what it waits for
 #   about JSON
 #
 # and at the end "sizes" and what ls -ln says of the outputs.
@@ -33,6 +34,7 @@ show() {
   done
   # Its keeper may be about to write that.
   if [ "$mtr_at$mtr_pid" = queued ] && [ -n "$(find "$1" -prune -mmin -1)" ]; then echo 'mark fresh'; fi
+  { read -r mtr_about <"$1/trouble" && printf 'trouble %s\n' "$mtr_about"; } 2>/dev/null
   mtr_about=
   { read -r mtr_about <"$1/about"; } 2>/dev/null
   printf 'about %s\n' "$mtr_about"

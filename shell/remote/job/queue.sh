@@ -101,7 +101,9 @@ is_claimed() {
 # Sets mtr_idle to the indexes of the GPUs on which nobody computes, with blanks around each.
 load_idle() {
   mtr_idle=' '
+  mtr_asked=no
   load_cards && ask_smi --query-compute-apps=gpu_uuid --format=csv,noheader || return 1
+  mtr_asked=yes
   mtr_apps=" $(printf '%s\n' "$mtr_answer" | tr '\n' ' ')"
   while IFS=', ' read -r mtr_n mtr_u mtr_m; do
     case $mtr_apps in *" $mtr_u "*) continue ;; esac
@@ -141,6 +143,15 @@ drop_claims() {
   rmdir "$mtr_claims"
 }
 
+# Lets list.sh tell why nobody knows of free GPUs, as long as that is so.
+note_trouble() {
+  if [ "$mtr_asked" = no ]; then
+    printf '%s\n' "$mtr_answer" >"$mtr_job/trouble"
+  else
+    rm -f "$mtr_job/trouble"
+  fi
+}
+
 # Waits until $1 GPUs are this job's, and pins them.
 mtr_self='' mtr_place=''
 await_gpus() {
@@ -156,12 +167,13 @@ await_gpus() {
       [ -n "$mtr_leads" ] || mtr_leads=yes mtr_round=0
       if claim_gpus "$1"; then break; fi
       rm -f "$mtr_claims"/g.*."$mtr_self"
+      note_trouble
       # At random, so that those who lose together do not come back together.
       sleep "0.$(od -An -N1 -tu1 /dev/urandom | tr -d ' ')" || :
     fi
     pause
   done
-  rm -f "$mtr_claims/w.$mtr_place.$mtr_self"
+  rm -f "$mtr_claims/w.$mtr_place.$mtr_self" "$mtr_job/trouble"
   mtr_got=$(echo "$mtr_got" | tr ' ' ,)
   export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES="$mtr_got"
   printf '%s\n' "$mtr_got" >"$mtr_job/gpus"
