@@ -16,6 +16,7 @@ Builtin modules only as long as no name is new and the server is as this machine
 
 from __future__ import annotations
 
+import _thread
 import os
 
 from mtr.errors import ConnectionLost, LockTimeout, MtrError, ProjectError, SyncError
@@ -365,19 +366,42 @@ def is_gone(path: bytes) -> bool:
 
 
 class inside:  # noqa: N801  read as a statement: with inside(root)
-    """Be in ``root`` for the block: short paths are looked at in half the time of long ones."""
+    """Be in ``root`` for the block: short paths are looked at in half the time of long ones.
+
+    A process has one current directory: in another thread's, every file here would seem to be gone, and be deleted on
+    the server. So one thread at a time is in such a block; the same one may enter it again.
+
+    Raises:
+        ProjectError: ``root`` cannot be entered.
+    """
+
+    _turn = _thread.RLock()
 
     def __init__(self, root: str) -> None:
         self._root = root
 
     def __enter__(self) -> None:
-        self._before = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+        self._turn.acquire()
         try:
-            os.chdir(self._root)
-        except OSError as error:
-            os.close(self._before)
-            raise ProjectError(f"{self._root}: {error.strerror}", hint="cd into the project") from error
+            self._before = _enter(self._root)
+        except BaseException:
+            self._turn.release()
+            raise
 
     def __exit__(self, *_: object) -> None:
-        os.fchdir(self._before)
-        os.close(self._before)
+        try:
+            os.fchdir(self._before)
+            os.close(self._before)
+        finally:
+            self._turn.release()
+
+
+def _enter(root: str) -> int:
+    """Make ``root`` the current directory; return a descriptor of the one before."""
+    before = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.chdir(root)
+    except OSError as error:
+        os.close(before)
+        raise ProjectError(f"{root}: {error.strerror}", hint="cd into the project") from error
+    return before
