@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mtr.agent.files import read_piece, write_whole
 from mtr.agent.fresh_config import FreshConfig
-from mtr.agent.local_commands import LocalCommands
+from mtr.agent.local_commands import LocalCommands, resolve_directory
 from mtr.agent.model import LOCAL, Listed, Order, TokenUnknown
 from mtr.agent.remote_commands import RemoteCommands
 from mtr.audit import open_audit
@@ -91,11 +91,16 @@ class Agent:
         """``server`` is where commands go that name none; by default as the command line chooses.
 
         ``say`` is told what concerns the person: that the audit log cannot be written.
+
+        Raises:
+            ProjectError: there is no such directory.
         """
-        self.directory = directory
+        # Absolute, and known from now on: a thread that syncs has this process in the project's root meanwhile.
+        project = find_project(directory, environ)
+        self.directory = str(project.root / project.subdir)
         self.environ = environ
         self.client = ""
-        self._config = FreshConfig(directory, environ)
+        self._config = FreshConfig(self.directory, environ)
         self._wanted = server
         self._say = say
         self._lock = threading.Lock()
@@ -157,7 +162,7 @@ class Agent:
         project = find_project(self.directory, self.environ)
         if name == LOCAL:
             root = os.path.realpath(project.root)
-            if os.path.commonpath([root, os.path.realpath(os.path.join(root, directory))]) != root:
+            if os.path.commonpath([root, os.path.realpath(resolve_directory(root, directory))]) != root:
                 raise PolicyRefused("the directory lies outside the project", hint=f"name one below {root}")
         else:
             server = select_server(config, name, self.environ)

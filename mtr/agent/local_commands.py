@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from mtr.agent.model import LOCAL, Listed, Look, Order, TokenUnknown
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LocalCommands:
-    """The commands of this process; ``directory`` is where they run."""
+    """The commands of this process; ``directory`` is where they run, and what an order's own counts from."""
 
     def __init__(self, directory: str, *, max_running: int) -> None:
         self.name = LOCAL
@@ -32,7 +33,7 @@ class LocalCommands:
         return self._service.start(
             order.command if isinstance(order.command, str) else list(order.command),
             timeout_s=order.timeout_s,
-            working_directory=order.directory or self._directory,
+            working_directory=resolve_directory(self._directory, order.directory),
             use_pty=order.use_pty,
             has_input=order.keep_stdin,
             max_buffer_size=order.max_buffer_bytes,
@@ -85,6 +86,11 @@ class LocalCommands:
     def close(self) -> None:
         """End all of them."""
         self._service.close()
+
+
+def resolve_directory(root: str, directory: str | None) -> str:
+    """Return where a command here runs: ``directory``, from the project's ``root`` unless absolute or with ``~/``."""
+    return os.path.join(root, os.path.expanduser(directory or ""))
 
 
 def render_command(command: str | Sequence[str]) -> str:

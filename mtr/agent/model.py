@@ -29,9 +29,10 @@ class Order:
     """A command to start.
 
     ``command`` is a text for a shell, or an argv. ``timeout_s`` is after how long it is ended with all that it has
-    started. ``directory`` counts from the project's there; None is that itself. ``keep_stdin`` lets it read what it is
-    sent; otherwise its stdin is empty. ``sync`` brings the project's files first. ``max_buffer_bytes`` bounds what is
-    kept of each output on this machine; on a server all is kept, in files.
+    started. ``directory`` counts from the project's there, unless it is absolute or begins with ``~/``; None is that
+    itself. ``keep_stdin`` lets it read what it is sent; otherwise its stdin is empty. ``sync`` brings the project's
+    files first. ``max_buffer_bytes`` bounds what is kept of each output on this machine; on a server all is kept, in
+    files.
     """
 
     command: str | Sequence[str]
