@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from mtr.agent.files import read_piece, write_whole
 from mtr.agent.fresh_config import FreshConfig
 from mtr.agent.local_commands import LocalCommands, resolve_directory
-from mtr.agent.model import LOCAL, Listed, Order, TokenUnknown
+from mtr.agent.model import Listed, Order, TokenUnknown
 from mtr.agent.remote_commands import RemoteCommands
 from mtr.audit import open_audit
 from mtr.config.project import find_project
@@ -24,6 +24,7 @@ from mtr.errors import MtrError, UsageError
 from mtr.jobs.noted import find_noted
 from mtr.policy import (
     ALLOWED,
+    LOCAL,
     REFUSED,
     PolicyRefused,
     build_policy,
@@ -34,6 +35,7 @@ from mtr.policy import (
 )
 from mtr.remote import connect
 from mtr.status import load_statuses
+from mtr.streams.command import COMPLETED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -202,7 +204,7 @@ class Agent:
         self._audit.judged(verdict, tool=tool, server=server, client=self.client, **facts)
 
     def _note_end(self, look: Look) -> None:
-        if look.status == "completed" and look.token not in self._ended and self._audit is not None:
+        if look.status == COMPLETED and look.token not in self._ended and self._audit is not None:
             self._ended.add(look.token)
             duration_s = look.execution_time_s or 0.0
             self._audit.ended(look.token, exit_status=look.exit_code, duration_s=duration_s, server=look.server)
@@ -365,7 +367,7 @@ class Agent:
             return refusal
         # It has not looked at all of them since they ended.
         for listed in self._list([*self._commands])[0]:
-            if listed.status == "completed":
+            if listed.status == COMPLETED:
                 self._ended.add(listed.token)
         return policy.judge_start(len(self._tokens.keys() - self._ended))
 

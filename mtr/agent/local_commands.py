@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mtr.agent.model import LOCAL, Listed, Look, Order, TokenUnknown
+from mtr.agent.model import Listed, Look, Order, TokenUnknown
+from mtr.policy import LOCAL
 from mtr.quoting import quote_as_typed
 from mtr.streams.service import CommandNotFound, RunCmdService
 

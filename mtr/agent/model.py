@@ -11,12 +11,6 @@ from mtr.streams.piece import Piece
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LOCAL = "local"
-"""What an agent calls the machine that mtr runs on."""
-
-TIMED_OUT = -1
-"""The exit code of a command whose time was over."""
-
 
 class TokenUnknown(MtrError):
     """No command has that token."""
@@ -49,9 +43,9 @@ class Order:
 class Look:
     """How a command stands, and what it has printed behind the offsets that were asked for.
 
-    ``status`` is pending, running or completed. ``exit_code`` is 128+n for death by signal n, ``TIMED_OUT`` when its
-    time was over, None while there is none and where nobody knows it; ``error`` then says why, and also why it could
-    not be started.
+    ``status`` is PENDING, RUNNING or COMPLETED of :mod:`mtr.streams.command`. ``exit_code`` is 128+n for death by
+    signal n, ``TIMED_OUT`` when its time was over, None while there is none and where nobody knows it; ``error`` then
+    says why, and also why it could not be started.
     """
 
     token: str

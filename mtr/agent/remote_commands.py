@@ -11,13 +11,14 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mtr.agent.model import TIMED_OUT, Listed, Look, Order, TokenUnknown
+from mtr.agent.model import Listed, Look, Order, TokenUnknown
 from mtr.errors import EXIT_FAILURE, MtrError
 from mtr.jobs.ask import load_jobs, send_input, stop_job
 from mtr.jobs.choose import choose_job
 from mtr.jobs.look import look_at
 from mtr.jobs.model import JobNotFound
 from mtr.jobs.start import new_job_id
+from mtr.streams.command import COMPLETED, PENDING, RUNNING, TIMED_OUT
 from mtr.streams.piece import Piece
 
 if TYPE_CHECKING:
@@ -143,11 +144,11 @@ class RemoteCommands:
         if start := self._starts.get(token):
             start.is_over.wait(wait_s)
             if not start.is_over.is_set():
-                return Look(token, self.name, "pending", execution_time_s=time.time() - start.began_s)
+                return Look(token, self.name, PENDING, execution_time_s=time.time() - start.began_s)
             if start.error is not None:
                 error = start.error
                 words = f"{error.message}\n{error.detail}".rstrip()
-                return Look(token, self.name, "completed", EXIT_FAILURE, error=words, hint=error.hint)
+                return Look(token, self.name, COMPLETED, EXIT_FAILURE, error=words, hint=error.hint)
         try:
             return self._look(token, offsets, limit_bytes, end_s)
         except JobNotFound as error:
@@ -219,7 +220,7 @@ class RemoteCommands:
         known = {listed.token for listed in found}
         for token, start in [*self._starts.items()]:
             if token not in known:
-                status = "pending" if start.error is None else "completed"
+                status = PENDING if start.error is None else COMPLETED
                 code = None if start.error is None else EXIT_FAILURE
                 found.append(Listed(token, self.name, status, str(start.order.command), code, start.began_s))
         return found
@@ -243,5 +244,5 @@ def _build_listed(server: str, job: Job) -> Listed:
 
 def _judge(job: Job) -> tuple[str, int | None]:
     if job.is_alive:
-        return ("pending" if job.state == "queued" else "running"), None
-    return "completed", TIMED_OUT if job.state == "timeout" else job.status
+        return (PENDING if job.state == "queued" else RUNNING), None
+    return COMPLETED, TIMED_OUT if job.state == "timeout" else job.status

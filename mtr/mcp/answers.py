@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mtr.errors import sanitize
 from mtr.streams import text as streams_text
+from mtr.streams.command import COMPLETED, NOT_FOUND, PENDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,7 +73,7 @@ def cap_bytes(max_bytes: int) -> int:
 
 def is_ended(look: Look) -> bool:
     """Tell whether the command prints no more."""
-    return look.status == "completed"
+    return look.status == COMPLETED
 
 
 def has_news(look: Look) -> bool:
@@ -86,10 +87,10 @@ def build_started(token: str, server: str, caps: Mapping[str, object]) -> dict[s
         f"Started on {server}. Next: query_command_status(token={token!r}, wait_s={MAX_WAIT_S:g}), and again from "
         "next_stdout_offset on while it runs. It goes on whatever becomes of this call, until its timeout."
     )
-    return {"token": token, "status": "pending", "message": message, "server": server, "caps": dict(caps)}
+    return {"token": token, "status": PENDING, "message": message, "server": server, "caps": dict(caps)}
 
 
-def build_status(look: Look, *, limit_bytes: int, hint: str = "") -> dict[str, Any]:
+def build_status(look: Look, *, limit_bytes: int) -> dict[str, Any]:
     """Return how a command stands, and what it has printed behind the offsets that were asked for."""
     answer: dict[str, Any] = {
         "token": look.token,
@@ -104,7 +105,7 @@ def build_status(look: Look, *, limit_bytes: int, hint: str = "") -> dict[str, A
         fields, is_all = _build_stream(name, piece, has_ended=is_ended(look))
         answer |= fields
         has_more = has_more or not is_all
-    answer |= {"more": has_more, "error": look.error, "hint": look.hint or hint or _advise(answer, has_more=has_more)}
+    answer |= {"more": has_more, "error": look.error, "hint": look.hint or _advise(answer, has_more=has_more)}
     answer["caps"] = {"wait_s": MAX_WAIT_S, "max_bytes": limit_bytes, "max_bytes_at_most": MAX_BYTES}
     return answer
 
@@ -130,7 +131,7 @@ def _advise(answer: Mapping[str, Any], *, has_more: bool) -> str:
     offsets = f"stdout_offset={answer['next_stdout_offset']}, stderr_offset={answer['next_stderr_offset']}"
     if has_more:
         return f"there is more to read: query_command_status with {offsets}"
-    if answer["status"] != "completed":
+    if answer["status"] != COMPLETED:
         return f"it goes on: query_command_status with {offsets} and wait_s={MAX_WAIT_S:g}; or terminate_command"
     if answer["timeout_occurred"]:
         return "its timeout has ended it, and what it had printed is kept; run_command takes a larger timeout"
@@ -139,21 +140,10 @@ def _advise(answer: Mapping[str, Any], *, has_more: bool) -> str:
 
 def build_unknown(token: str, words: str, *, limit_bytes: int) -> dict[str, Any]:
     """Return the answer to a token that no command has."""
-    answer: dict[str, Any] = {
-        "token": token,
-        "status": "not_found",
-        "exit_code": None,
-        "execution_time": None,
-        "timeout_occurred": False,
-        "server": "",
-    }
-    for name in ("stdout", "stderr"):
-        answer |= {name: "", f"{name}_length": 0, f"{name}_truncated": False, f"{name}_truncated_bytes": 0}
-        answer |= {f"{name}_start": 0, f"next_{name}_offset": 0}
+    from mtr.agent.model import Look
+
     hint = "list_commands tells which tokens there are; a job that was removed is there no more"
-    answer |= {"more": False, "error": words, "hint": hint}
-    answer["caps"] = {"wait_s": MAX_WAIT_S, "max_bytes": limit_bytes, "max_bytes_at_most": MAX_BYTES}
-    return answer
+    return build_status(Look(token, "", NOT_FOUND, error=words, hint=hint), limit_bytes=limit_bytes)
 
 
 def build_list(listed: Iterable[Listed], failed: Mapping[str, MtrError]) -> dict[str, Any]:

@@ -20,6 +20,9 @@ RUNNING = "running"
 COMPLETED = "completed"
 NOT_FOUND = "not_found"
 
+TIMED_OUT = -1
+"""The exit code of a command whose time was over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

@@ -23,6 +23,7 @@ from mtr.process import started as starting
 from mtr.process.started import PtyInitializationError, Started, build_argv
 from mtr.process.tree import MARK, end_tree
 from mtr.streams.buffer import InvalidRequest
+from mtr.streams.command import TIMED_OUT
 from mtr.streams.pump import Pump
 from mtr.streams.threaded import AnyPump, ThreadedPump
 
@@ -41,8 +42,6 @@ CATCH_UP_S = 30.0
 
 GRACE_S = 2.0
 """Between TERM and KILL."""
-
-TIMED_OUT = -1
 
 
 class Ended(TypedDict):

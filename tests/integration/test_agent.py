@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mtr.agent.agent import Agent
-from mtr.agent.model import TIMED_OUT, Order, TokenUnknown
+from mtr.agent.model import Order, TokenUnknown
 from mtr.errors import ServerNotFound
 from mtr.policy import PolicyRefused
+from mtr.streams.command import TIMED_OUT
 from tests.lab.jobs import Jobs
 from tests.lab.processes import processes_mentioning, wait_until
 from tests.lab.relay import Relay

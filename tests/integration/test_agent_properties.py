@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mtr.agent.agent import Agent
-from mtr.agent.model import TIMED_OUT, Order
+from mtr.agent.model import Order
+from mtr.streams.command import TIMED_OUT
 from tests.integration.test_executors import escapes
 from tests.lab.jobs import Jobs
 
