@@ -95,15 +95,13 @@ class RemoteCommands:
     def _start(self, token: str, start: _Start) -> None:
         order = start.order
         try:
-            if not start.is_cancelled:
-                self._start_job(token, order)
+            if start.is_cancelled:
+                raise MtrError("it was terminated before it had started")
+            self._start_job(token, order)
         except MtrError as error:
             start.error = error
         except Exception as error:  # noqa: BLE001  a thread's error would be nobody's
             start.error = MtrError(f"{self.name}: {error!r}", hint="that is a bug of mtr")
-        if start.is_cancelled and start.error is None:
-            start.error = MtrError("it was terminated before it had started")
-            self._stop_quietly(token)
         if start.error is None:
             with self._lock:
                 del self._starts[token]
@@ -121,12 +119,6 @@ class RemoteCommands:
                 sync=order.sync,
                 job_id=token,
             )
-
-    def _stop_quietly(self, token: str) -> None:
-        try:
-            self._stop(token)
-        except MtrError:
-            pass  # It had not been started yet.
 
     def sync(self, *, full: bool = False) -> SyncResult:
         """Bring the project's files; one at a time."""
@@ -200,11 +192,16 @@ class RemoteCommands:
             TokenUnknown: there is no such job on the server.
             JobError: some of it would not end.
         """
-        if (start := self._starts.get(token)) and start.error is None:
+        start = self._starts.get(token)
+        if start is not None:
             start.is_cancelled = True
             start.is_over.wait()
-            return
-        self._stop(token)
+        try:
+            self._stop(token)
+        except TokenUnknown:
+            # What failed may have been started nevertheless: by a connection that broke behind it.
+            if start is None or start.error is None:
+                raise
 
     def _stop(self, token: str) -> None:
         try:

@@ -110,6 +110,27 @@ def test_a_terminal_input_and_the_end(agent: Agent, where: str) -> None:
     wait_until(lambda: not processes_mentioning(["sleep 4712"]), "no sleep to be left")
 
 
+@pytest.mark.parametrize("where", ["lab", "local"])
+def test_what_is_ended_while_it_starts_never_goes_on(agent: Agent, where: str) -> None:
+    """However far the start had come; to end it once more is no error."""
+    tokens = []
+    for step_s in range(6):
+        tokens.append(agent.run(Order("sleep 4714 & sleep 4714", 60, sync=False), where)[0])
+        agent.look(tokens[-1], (0, 0), limit_bytes=1, wait_s=step_s / 10)
+        agent.terminate(tokens[-1])
+        agent.terminate(tokens[-1])
+    assert {end(agent, token)[0].status for token in tokens} == {"completed"}
+    assert not processes_mentioning(["sleep 4714"])
+
+
+def test_what_could_not_be_started_can_be_ended(agent: Agent) -> None:
+    """It has ended already, and is left as it is."""
+    token, _ = agent.run(Order("true", 60, directory="/proc/none/such"))
+    assert end(agent, token)[0].exit_code == 125
+    agent.terminate(token)
+    assert end(agent, token)[0].exit_code == 125
+
+
 def test_a_token_outlives_the_process_and_works_in_the_terminal(agent: Agent, jobs: Jobs) -> None:
     """Another agent, which knows nothing, finds the command by its token; so does mtr job."""
     token, _ = agent.run(Order("echo one; while [ ! -e go ]; do sleep 0.05; done; echo two", 60))
