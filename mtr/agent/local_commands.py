@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mtr.agent.model import Listed, Look, Order, TokenUnknown
+from mtr.agent.model import Listed, Look, Order, TokenUnknown, render_command
 from mtr.policy import LOCAL
-from mtr.quoting import quote_as_typed
 from mtr.streams.service import CommandNotFound, RunCmdService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from mtr.streams.command import Look as LocalLook
 
@@ -92,11 +91,6 @@ class LocalCommands:
 def resolve_directory(root: str, directory: str | None) -> str:
     """Return where a command here runs: ``directory``, from the project's ``root`` unless absolute or with ``~/``."""
     return os.path.join(root, os.path.expanduser(directory or ""))
-
-
-def render_command(command: str | Sequence[str]) -> str:
-    """Return a command as it would be typed."""
-    return command if isinstance(command, str) else quote_as_typed(command)
 
 
 def _build_unknown(token: str) -> TokenUnknown:

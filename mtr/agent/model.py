@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mtr.errors import MtrError
+from mtr.quoting import quote_as_typed
 from mtr.streams.piece import Piece
 
 if TYPE_CHECKING:
@@ -71,3 +72,8 @@ class Listed:
     exit_code: int | None = None
     started_s: float | None = None
     execution_time_s: float | None = None
+
+
+def render_command(command: str | Sequence[str]) -> str:
+    """Return a command as it would be typed."""
+    return command if isinstance(command, str) else quote_as_typed(command)

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mtr.agent.model import Listed, Look, Order, TokenUnknown
+from mtr.agent.model import Listed, Look, Order, TokenUnknown, render_command
 from mtr.errors import EXIT_FAILURE, MtrError
 from mtr.jobs.ask import load_jobs, send_input, stop_job
 from mtr.jobs.choose import choose_job
@@ -212,14 +212,16 @@ class RemoteCommands:
 
     def list(self) -> list[Listed]:
         """Return the jobs of the server and what is being started, the oldest first."""
+        starts = [*self._starts.items()]  # Before the jobs: what comes through meanwhile is one of either.
         with self.borrow() as remote:
             found = [_build_listed(self.name, job) for job in load_jobs(remote.connection)]
         known = {listed.token for listed in found}
-        for token, start in [*self._starts.items()]:
+        for token, start in starts:
             if token not in known:
                 status = PENDING if start.error is None else COMPLETED
                 code = None if start.error is None else EXIT_FAILURE
-                found.append(Listed(token, self.name, status, str(start.order.command), code, start.began_s))
+                command = render_command(start.order.command)
+                found.append(Listed(token, self.name, status, command, code, start.began_s))
         return found
 
 
