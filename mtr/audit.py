@@ -59,7 +59,7 @@ class AuditLog:
 
     def __init__(self, path: str, *, is_required: bool, say: Callable[[str], None]) -> None:
         self.path = path
-        self._is_required = is_required
+        self.is_required = is_required
         self._say = say
         self._has_said = False
 
@@ -75,7 +75,7 @@ class AuditLog:
         try:
             self._append("judged", entry, lasts=True)
         except (OSError, MtrError) as error:
-            if self._is_required and verdict.outcome != REFUSED:
+            if self.is_required and verdict.outcome != REFUSED:
                 hint = f"tell the person to look after {self.path}: df -h, ls -l"
                 raise AuditFailed(f"the audit log cannot be written: {_explain(error)}", hint=hint) from error
             self._say_once(error)
@@ -152,10 +152,15 @@ class AuditLog:
         return False
 
 
-def open_audit(config: Config, environ: Mapping[str, str], *, say: Callable[[str], None]) -> AuditLog:
-    """Return the audit log that counts with ``config``; nothing is opened yet."""
+def open_audit(
+    config: Config, environ: Mapping[str, str], *, say: Callable[[str], None], before: AuditLog | None = None
+) -> AuditLog:
+    """Return the audit log that counts with ``config``: ``before`` if it still does; nothing is opened yet."""
     path = find_audit_log(config, environ) or f"{ensure_state_dir(environ)}/audit.log"
-    return AuditLog(path, is_required=bool(config.policies), say=say)
+    is_required = bool(config.policies)
+    if before is not None and (before.path, before.is_required) == (path, is_required):
+        return before  # It knows what it has said.
+    return AuditLog(path, is_required=is_required, say=say)
 
 
 def render_entry(event: str, entry: Mapping[str, object]) -> bytes:

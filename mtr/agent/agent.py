@@ -180,8 +180,9 @@ class Agent:
             AuditFailed: a policy is active, and what was asked for cannot be noted.
             ConfigError: there is no such server.
         """
-        name, judged = self.judge(order, server)
-        verdict = verdict or judged
+        name, judged = self.judge(order, server, can_ask=verdict is not None)
+        if verdict is None or judged.outcome == REFUSED:
+            verdict = judged  # The policy may have become stricter while the person was asked.
         commands = self._get_commands(name)
         if verdict.outcome == ALLOWED:
             refusal = self._judge_start()
@@ -200,14 +201,17 @@ class Agent:
             AuditFailed: a policy is active, and the log cannot be written.
         """
         with self._lock:
-            self._audit = open_audit(self.load_config(), self.environ, say=self._say)
-        self._audit.judged(verdict, tool=tool, server=server, client=self.client, **facts)
+            audit = self._audit = open_audit(self.load_config(), self.environ, say=self._say, before=self._audit)
+        audit.judged(verdict, tool=tool, server=server, client=self.client, **facts)
 
     def _note_end(self, look: Look) -> None:
-        if look.status == COMPLETED and look.token not in self._ended and self._audit is not None:
+        with self._lock:
+            audit = self._audit
+            if look.status != COMPLETED or look.token in self._ended or audit is None:
+                return
             self._ended.add(look.token)
-            duration_s = look.execution_time_s or 0.0
-            self._audit.ended(look.token, exit_status=look.exit_code, duration_s=duration_s, server=look.server)
+        duration_s = look.execution_time_s or 0.0
+        audit.ended(look.token, exit_status=look.exit_code, duration_s=duration_s, server=look.server)
 
     def look(self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float = 0.0) -> Look:
         """Tell how the command stands, and up to ``limit_bytes`` of what each output has behind ``offsets``.
@@ -365,11 +369,9 @@ class Agent:
         refusal = policy.judge_start(len(self._tokens.keys() - self._ended))
         if refusal.outcome == ALLOWED:
             return refusal
-        # It has not looked at all of them since they ended.
-        for listed in self._list([*self._commands])[0]:
-            if listed.status == COMPLETED:
-                self._ended.add(listed.token)
-        return policy.judge_start(len(self._tokens.keys() - self._ended))
+        # It has not looked at all of them since they ended; those ends are noted when it does.
+        over = {listed.token for listed in self._list([*self._commands])[0] if listed.status == COMPLETED}
+        return policy.judge_start(len(self._tokens.keys() - self._ended - over))
 
     def close(self) -> None:
         """End the commands of this machine; those on servers go on."""

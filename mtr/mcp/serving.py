@@ -49,8 +49,9 @@ def open_desk(directory: str | None, server: str | None, environ: Mapping[str, s
 
     def open_agent() -> Agent:
         from mtr.agent.agent import Agent
+        from mtr.voice import Voice
 
-        return Agent(directory, environ, server=server)
+        return Agent(directory, environ, server=server, say=Voice().say)
 
     return Desk(open_agent)
 

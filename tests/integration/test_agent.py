@@ -11,6 +11,7 @@ import pytest
 
 from mtr.agent.agent import Agent
 from mtr.agent.model import Order, TokenUnknown
+from mtr.audit import AuditFailed
 from mtr.errors import ServerNotFound
 from mtr.policy import PolicyRefused
 from mtr.streams.command import TIMED_OUT
@@ -225,6 +226,51 @@ def test_under_an_allow_list_nothing_hides_in_a_command(home: Home, jobs: Jobs, 
     entries = [json.loads(line) for line in (home.home / ".state" / "mtr" / "audit.log").read_text().splitlines()]
     assert [entry["outcome"] for entry in entries] == ["refused"]
     assert agent.list_commands()[0] == []
+
+
+def test_an_audit_log_that_cannot_be_written_is_said_once(home: Home, jobs: Jobs) -> None:
+    """Without a policy the commands run all the same; a policy that comes into force refuses them."""
+    (home.home / ".state" / "mtr" / "audit.log").mkdir(parents=True)
+    said: list[str] = []
+    agent = Agent(str(jobs.project), home.environ, say=said.append)
+    for _ in range(3):
+        assert end(agent, agent.run(Order("true", 60), "local")[0])[0].exit_code == 0
+    assert len(said) == 1
+    assert "audit.log" in said[0]
+    policy(home, "policy: {max_timeout: 100}\n")
+    with pytest.raises(AuditFailed):
+        agent.run(Order("true", 60), "local")
+    agent.close()
+
+
+def test_a_policy_that_became_stricter_counts_for_what_was_confirmed(home: Home, jobs: Jobs) -> None:
+    """What the person has seen runs with their yes, unless it is forbidden by then."""
+    policy(home, 'policy: {confirm: ["touch *"]}\n')
+    agent = Agent(str(jobs.project), home.environ)
+    order = Order("touch made", 60)
+    confirmed = agent.judge(order, "local", can_ask=True)[1].settle(is_confirmed=True)
+    assert end(agent, agent.run(order, "local", verdict=confirmed)[0])[0].exit_code == 0
+    policy(home, 'policy: {deny: ["touch *"]}\n')
+    with pytest.raises(PolicyRefused, match="forbids"):
+        agent.run(order, "local", verdict=confirmed)
+    agent.close()
+
+
+def test_every_end_is_noted_once(home: Home, jobs: Jobs) -> None:
+    """Also of a command that was known to have ended before anybody looked, and when many look at once."""
+    policy(home, "policy: {max_running: 1}\n")
+    agent = Agent(str(jobs.project), home.environ)
+    first, _ = agent.run(Order("true", 60), "local")
+    wait_until(lambda: agent.list_commands("local")[0][0].status == "completed", "its end")
+    second, _ = agent.run(Order("true", 60), "local")
+    threads = [threading.Thread(target=end, args=(agent, token)) for token in (first, second) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = [json.loads(line) for line in (home.home / ".state" / "mtr" / "audit.log").read_text().splitlines()]
+    assert sorted(entry["token"] for entry in entries if entry["event"] == "ended") == sorted([first, second])
+    agent.close()
 
 
 @pytest.mark.parametrize("where", ["lab", "local"])

@@ -244,6 +244,6 @@ def test_the_log_lies_where_the_users_own_configuration_says(tmp_path: Path) -> 
     """Else in the state directory; with any policy it has to be written."""
     place = Workplace(tmp_path)
     log = open_audit(place.load(), place.environ, say=print)
-    assert (log.path, log._is_required) == (str(place.home / ".local/state/mtr/audit.log"), False)
+    assert (log.path, log.is_required) == (str(place.home / ".local/state/mtr/audit.log"), False)
     log = open_audit(place.load(user="policy: {audit_log: ~/agents.log}"), place.environ, say=print)
-    assert (log.path, log._is_required) == (str(place.home / "agents.log"), True)
+    assert (log.path, log.is_required) == (str(place.home / "agents.log"), True)
