@@ -75,6 +75,12 @@ class Commands(Protocol):
         """Return all of them, the oldest first."""
 
 
+class _Caller(threading.local):
+    """Who asks, for each thread: over HTTP there are several clients."""
+
+    client = ""
+
+
 class Agent:
     """Works in the project around ``directory``, with the servers of its configuration and with this machine.
 
@@ -101,7 +107,7 @@ class Agent:
         project = find_project(directory, environ)
         self.directory = str(project.root / project.subdir)
         self.environ = environ
-        self.client = ""
+        self._caller = _Caller()
         self._config = FreshConfig(self.directory, environ)
         self._wanted = server
         self._say = say
@@ -110,6 +116,15 @@ class Agent:
         self._tokens: dict[str, str] = {}
         self._ended: set[str] = set()
         self._audit: AuditLog | None = None
+
+    @property
+    def client(self) -> str:
+        """What the one calls itself for whom this thread asks; for the audit log."""
+        return self._caller.client
+
+    @client.setter
+    def client(self, name: str) -> None:
+        self._caller.client = name
 
     def load_config(self) -> Config:
         """Return the configuration as it is now.

@@ -105,13 +105,12 @@ class Tools:
         def judge(agent: Agent) -> tuple[Order, Verdict]:
             from mtr.agent.model import Order
 
-            agent.client = _name_client(ctx)
             order = Order(command, timeout, working_directory, use_pty, keep_stdin, max_buffer_size, sync)
             return order, agent.judge(order, server, can_ask=_can_ask(ctx))[1]
 
-        order, verdict = await self._do(judge)
+        order, verdict = await self._do(judge, ctx)
         confirmed = await _confirm(ctx, verdict)
-        token, name = await self._do(lambda agent: agent.run(order, server, verdict=confirmed))
+        token, name = await self._do(lambda agent: agent.run(order, server, verdict=confirmed), ctx)
         caps = {"timeout_s": timeout, "wait_s": MAX_WAIT_S, "max_buffer_size": max_buffer_size}
         started = build_started(token, name, caps)
         if not wait_s:
@@ -171,6 +170,7 @@ class Tools:
 
     async def sync_files(  # noqa: D102
         self,
+        ctx: Context[Any, Any],
         server: Server = None,
         *,
         full: Annotated[
@@ -184,11 +184,12 @@ class Tools:
             told: dict[str, Any] = {"server": name} | {field: getattr(done, field) for field in names}
             return told | {"seconds": round(done.duration_s, 3), "warnings": [*done.warnings[:100]]}
 
-        return answer(await self._do(bring))
+        return answer(await self._do(bring, ctx))
 
     async def get_file(  # noqa: D102
         self,
         path: Path,
+        ctx: Context[Any, Any],
         *,
         server: Server = None,
         offset: Offset = 0,
@@ -216,11 +217,12 @@ class Tools:
                 "problems": problems[:100],
             }
 
-        return answer(await self._do(read))
+        return answer(await self._do(read, ctx))
 
     async def put_file(  # noqa: D102
         self,
         path: Path,
+        ctx: Context[Any, Any],
         *,
         text: Text = None,
         base64: Exact = None,
@@ -236,11 +238,18 @@ class Tools:
             is_new = agent.write_file(path, data, name, mode=mode)
             return {"path": path, "server": name, "bytes": len(data), "is_new": is_new, "caps": {"bytes": MAX_BYTES}}
 
-        return answer(await self._do(write))
+        return answer(await self._do(write, ctx))
 
-    async def _do(self, act: Callable[[Agent], Any]) -> Any:
+    async def _do(self, act: Callable[[Agent], Any], ctx: Context[Any, Any] | None = None) -> Any:
+        """Return what ``act`` returns; ``ctx`` tells for whom, where that is noted."""
+        name = "" if ctx is None else _name_client(ctx)
+
+        def act_for(agent: Agent) -> Any:
+            agent.client = name
+            return act(agent)
+
         try:
-            return await self._desk.do(act)
+            return await self._desk.do(act_for)
         except MtrError as error:
             raise ToolError(render_failure(error)) from error
 

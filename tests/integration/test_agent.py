@@ -13,7 +13,7 @@ from mtr.agent.agent import Agent
 from mtr.agent.model import Order, TokenUnknown
 from mtr.audit import AuditFailed
 from mtr.errors import ServerNotFound
-from mtr.policy import PolicyRefused
+from mtr.policy import ALLOWED, PolicyRefused, Verdict
 from mtr.streams.command import TIMED_OUT
 from tests.lab.jobs import Jobs
 from tests.lab.processes import processes_mentioning, wait_until
@@ -253,6 +253,26 @@ def test_a_policy_that_became_stricter_counts_for_what_was_confirmed(home: Home,
     policy(home, 'policy: {deny: ["touch *"]}\n')
     with pytest.raises(PolicyRefused, match="forbids"):
         agent.run(order, "local", verdict=confirmed)
+    agent.close()
+
+
+def test_threads_ask_for_clients_of_their_own(home: Home, jobs: Jobs) -> None:
+    """What one client has asked for is never noted as another's."""
+    agent = Agent(str(jobs.project), home.environ)
+
+    def ask(name: str) -> None:
+        agent.client = name
+        for _ in range(10):
+            agent.note(Verdict(ALLOWED, text=name), tool="test", server="local")
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = [json.loads(line) for line in (home.home / ".state" / "mtr" / "audit.log").read_text().splitlines()]
+    assert sorted(entry["client"] for entry in entries) == sorted("abcd" * 10)
+    assert all(entry["client"] == entry["text"] for entry in entries)
     agent.close()
 
 

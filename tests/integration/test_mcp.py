@@ -62,6 +62,24 @@ def test_a_short_command_is_one_call(home: Home, jobs: Jobs) -> None:
     play(act)
 
 
+def test_the_audit_log_says_which_client_has_asked(home: Home, jobs: Jobs) -> None:
+    """Whatever the tool is, and whether or not the client has run a command before."""
+
+    async def act() -> None:
+        async with open_agent(home, jobs.project) as agent:
+            await agent.call("sync_files")
+            await agent.call("put_file", path="made.txt", text="x")
+            await agent.call("get_file", path="made.txt")
+            await agent.ends(await agent.run("true"))
+
+    play(act)
+    entries = [json.loads(line) for line in (home.home / ".state" / "mtr" / "audit.log").read_text().splitlines()]
+    told = {entry["tool"]: entry.get("client", "") for entry in entries if entry["event"] == "judged"}
+    assert set(told) == {"sync_files", "put_file", "get_file", "run_command"}
+    assert len({*told.values()}) == 1
+    assert all(told.values())
+
+
 def test_the_tools_tell_what_they_take_and_give(home: Home, project: Path) -> None:
     """Names, titles, words, both schemas, and what each may do; the parameters that older callers use are there."""
 
