@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 LOCAL = "local"
 """What an agent calls the machine that mtr runs on."""
 
+BY = "mcp"
+"""What stands with a job on a server that an agent has started: how it is told from those of persons."""
+
 TIMED_OUT = -1
 """The exit code of a command whose time was over."""
 
@@ -50,7 +53,7 @@ class Look:
 
     ``status`` is pending, running or completed. ``exit_code`` is 128+n for death by signal n, ``TIMED_OUT`` when its
     time was over, None while there is none and where nobody knows it; ``error`` then says why, and also why it could
-    not be started.
+    not be started. ``is_own`` tells that an agent has started it through mtr, and no person.
     """
 
     token: str
@@ -63,6 +66,7 @@ class Look:
     stderr: Piece = field(default_factory=lambda: Piece(0, b"", 0, 0))
     error: str = ""
     hint: str = ""
+    is_own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +80,4 @@ class Listed:
     exit_code: int | None = None
     started_s: float | None = None
     execution_time_s: float | None = None
+    is_own: bool = True
