@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from mtr.agent.files import read_piece, write_whole
+from mtr.agent.files import ensure_within, read_piece, write_whole
 from mtr.agent.fresh_config import FreshConfig
 from mtr.agent.local_commands import LocalCommands
 from mtr.agent.model import LOCAL, Listed, Order, TokenUnknown
@@ -164,7 +164,7 @@ class Agent:
         project = find_project(self.directory, self.environ)
         if name == LOCAL:
             root = os.path.realpath(project.root)
-            if os.path.commonpath([root, os.path.realpath(os.path.join(root, directory))]) != root:
+            if os.path.commonpath([root, os.path.realpath(os.path.join(root, os.path.expanduser(directory)))]) != root:
                 raise PolicyRefused("the directory lies outside the project", hint=f"name one below {root}")
         else:
             server = select_server(config, name, self.environ)
@@ -319,7 +319,8 @@ class Agent:
         name = server or self.default_server
         self._judge_path("get_file", name, path)
         with self.borrow(name) as remote:
-            return read_piece(remote, path, offset=offset, limit_bytes=self.cap_output(limit_bytes))
+            limit_bytes, within = self.cap_output(limit_bytes), self.load_policy().is_active
+            return read_piece(remote, path, offset=offset, limit_bytes=limit_bytes, within=within)
 
     def download(self, path: str, local: str, server: str | None = None) -> Downloaded:
         """Bring ``path`` from there to ``local`` here, in the project, whatever its size; what is newer here stays.
@@ -331,6 +332,8 @@ class Agent:
         name = server or self.default_server
         place = self._judge_path("get_file", name, path, local=local)
         with self.borrow(name) as remote:
+            if self.load_policy().is_active:
+                ensure_within(remote, path)
             return remote.get(path, place)
 
     def write_file(self, path: str, data: bytes, server: str | None = None, *, mode: str = "") -> bool:
@@ -343,7 +346,7 @@ class Agent:
         name = server or self.default_server
         self._judge_path("put_file", name, path, changes=True)
         with self.borrow(name) as remote:
-            return write_whole(remote, path, data, mode=mode)
+            return write_whole(remote, path, data, mode=mode, within=self.load_policy().is_active)
 
     def _judge_path(self, tool: str, name: str, path: str, *, local: str | None = None, changes: bool = False) -> str:
         """Judge and note what is asked of the file ``path`` of server ``name``; return where ``local`` is here."""

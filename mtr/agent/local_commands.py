@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from mtr.agent.model import LOCAL, Listed, Look, Order, TokenUnknown
@@ -32,7 +33,7 @@ class LocalCommands:
         return self._service.start(
             order.command if isinstance(order.command, str) else list(order.command),
             timeout_s=order.timeout_s,
-            working_directory=order.directory or self._directory,
+            working_directory=os.path.join(self._directory, os.path.expanduser(order.directory or "")),
             use_pty=order.use_pty,
             has_input=order.keep_stdin,
             max_buffer_size=order.max_buffer_bytes,

@@ -200,7 +200,7 @@ def render_command(command: Command) -> str:
 
 def render_directory(command: Command) -> str:
     """Return where it runs."""
-    return f"{command.remote_dir}/{command.subdir}".rstrip("/")
+    return f"{command.remote_dir}/{command.subdir.removeprefix('./')}".rstrip("/")
 
 
 def build_about(fields: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from mtr.agent.agent import Agent
 from mtr.agent.model import Order, TokenUnknown
+from mtr.errors import MtrError
 from mtr.policy import PolicyRefused
 from tests.lab.agents import open_agent, play
 from tests.lab.jobs import Jobs
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mtr.errors import MtrError
+    from mtr.agent.model import Look
     from tests.lab.home import Home
 
 
@@ -202,3 +204,54 @@ def test_a_token_that_is_none_is_unknown(home: Home, jobs: Jobs, token: str) -> 
         agent.look(token, (0, 0), limit_bytes=9)
     with pytest.raises(TokenUnknown):
         agent.terminate(token)
+
+
+@pytest.mark.parametrize("where", ["lab", "local"])
+def test_a_directory_that_is_missing_is_an_error_and_is_not_made(home: Home, jobs: Jobs, where: str) -> None:
+    """Relative, below home, and absolute; one that is there counts from the project's."""
+    agent = Agent(str(jobs.project), home.environ)
+    root = jobs.project if where == "local" else home.remote(jobs.project)
+    missing = ("src/none", "none", f"~/{home.dir.name}/none", f"{root}/none")
+    for directory in missing:
+        try:
+            words = end(agent, agent.run(Order("pwd", 30, directory=directory), where)[0]).error
+        except MtrError as error:
+            words = error.message
+        assert re.search("none.* does not exist|no directory .*none", words), words
+    assert not [*home.dir.rglob("none"), *home.server.home_of("bash").rglob("none")]
+    for directory in ("src", "./src/", f"{root}/src"):
+        look = end(agent, agent.run(Order("pwd", 30, directory=directory), where)[0])
+        assert (look.stdout.data.decode(), look.error) == (f"{root}/src\n", "")
+    agent.close()
+
+
+def test_with_a_policy_no_link_of_the_server_leads_out(home: Home, jobs: Jobs) -> None:
+    """Neither read, nor brought, nor written through; links within the project are followed."""
+    agent = Agent(str(jobs.project), home.environ)
+    agent.sync()
+    there, secret = home.remote(jobs.project), home.server.home_of("bash") / "secret"
+    secret.write_text("s")
+    try:
+        for name, target in (("out", secret), ("up", ".."), ("in", "a.txt")):
+            (there / name).symlink_to(target)
+        assert agent.read_file("out", offset=0, limit_bytes=9).data == b"s"
+        set_policy(home, deny=["rm *"])
+        for name in ("out", f"up/{there.name}/../../secret", "up/*"):
+            with pytest.raises(MtrError, match=r"leads out|outside|no such file"):
+                agent.read_file(name, offset=0, limit_bytes=9)
+            with pytest.raises(MtrError, match=r"leads out|outside|no such file"):
+                agent.download(name, "got/")
+            with pytest.raises(PolicyRefused):
+                agent.write_file(name, b"x")
+        assert (secret.read_text(), (jobs.project / "got").exists()) == ("s", False)
+        assert agent.read_file("in", offset=0, limit_bytes=9).data == b"one\n"
+        assert agent.download("in", "got/").files == 1
+    finally:
+        secret.unlink()
+
+
+def end(agent: Agent, token: str) -> Look:
+    """Return how the command stands once it has ended."""
+    while (look := agent.look(token, (0, 0), limit_bytes=9999, wait_s=20)).status != "completed":
+        pass
+    return look
