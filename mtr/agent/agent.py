@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from mtr.agent.files import read_piece, write_whole
+from mtr.agent.files import ensure_within, read_piece, write_whole
 from mtr.agent.fresh_config import FreshConfig
 from mtr.agent.local_commands import LocalCommands, resolve_directory
 from mtr.agent.model import Listed, Order, TokenUnknown
 from mtr.agent.remote_commands import RemoteCommands
+from mtr.agent.verdicts import NOT_OWN, is_job_id, settle_again
 from mtr.audit import open_audit
 from mtr.config.project import find_project
 from mtr.config.remote_dir import resolve_remote_dir
@@ -27,6 +29,7 @@ from mtr.policy import (
     LOCAL,
     REFUSED,
     PolicyRefused,
+    Verdict,
     build_policy,
     find_bases,
     list_secret_files,
@@ -38,19 +41,22 @@ from mtr.status import load_statuses
 from mtr.streams.command import COMPLETED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from mtr.agent.files import FilePiece
     from mtr.agent.model import Look
     from mtr.audit import AuditLog
     from mtr.config.model import Config
-    from mtr.policy import Policy, Verdict
+    from mtr.policy import Policy
     from mtr.remote import Remote
     from mtr.status import Statuses
     from mtr.sync.download import Downloaded
     from mtr.sync.result import SyncResult
 
+
+FAR = 2**31 - 1
+"""Behind all output: who looks there reads none of it."""
 
 MAX_LOCAL = 100
 """Commands on this machine at once, where the policy names no other number."""
@@ -115,6 +121,7 @@ class Agent:
         self._commands: dict[str, Commands] = {}
         self._tokens: dict[str, str] = {}
         self._ended: set[str] = set()
+        self._starting = 0
         self._audit: AuditLog | None = None
 
     @property
@@ -195,19 +202,32 @@ class Agent:
             AuditFailed: a policy is active, and what was asked for cannot be noted.
             ConfigError: there is no such server.
         """
+        # The policy may have been edited while the person was asked: it counts as it is now.
         name, judged = self.judge(order, server, can_ask=verdict is not None)
-        if verdict is None or judged.outcome == REFUSED:
-            verdict = judged  # The policy may have become stricter while the person was asked.
+        judged = settle_again(judged, verdict)
         commands = self._get_commands(name)
+        with self._hold_place(judged) as final:
+            self.note(final, tool="run_command", server=name)
+            final.ensure()
+            command = final.text if final.argv is None else final.argv
+            token = commands.start(replace(order, command=order.command if command is None else command))
+            self._tokens[token] = name
+        return token, name
+
+    @contextmanager
+    def _hold_place(self, verdict: Verdict) -> Iterator[Verdict]:
+        """Give ``verdict``, or the refusal where as many run as may; the place is held among calls at once."""
         if verdict.outcome == ALLOWED:
             refusal = self._judge_start()
-            verdict = refusal if refusal.outcome == REFUSED else verdict
-        self.note(verdict, tool="run_command", server=name)
-        verdict.ensure()
-        command = verdict.text if verdict.argv is None else verdict.argv
-        token = commands.start(replace(order, command=order.command if command is None else command))
-        self._tokens[token] = name
-        return token, name
+            if refusal.outcome == ALLOWED:
+                try:
+                    yield verdict
+                finally:
+                    with self._lock:
+                        self._starting -= 1
+                return
+            verdict = refusal
+        yield verdict
 
     def note(self, verdict: Verdict, *, tool: str, server: str, **facts: object) -> None:
         """Note in the audit log what was asked for, before anything of it is done.
@@ -237,26 +257,51 @@ class Agent:
             TokenUnknown: there is no such command.
             MtrError: its server cannot be asked just now.
         """
-        found = self._find(token).look(token, offsets, limit_bytes=limit_bytes, wait_s=wait_s)
+        _, commands = self._find(token, "query_command_status")
+        found = commands.look(token, offsets, limit_bytes=self.cap_output(limit_bytes), wait_s=wait_s)
         self._note_end(found)
         return found
 
+    def cap_output(self, limit_bytes: int) -> int:
+        """Return how much of an output or a file one answer may hold where ``limit_bytes`` are asked for."""
+        cap = self.load_policy().max_output_bytes
+        return limit_bytes if cap is None else min(limit_bytes, cap)
+
     def send(self, token: str, data: bytes, *, end: bool = False) -> None:
-        """Let the command read ``data`` from its stdin, or its terminal; ``end`` closes that."""
-        self._find(token).send(token, data, end=end)
+        """Let the command read ``data`` from its stdin, or its terminal; ``end`` closes that.
+
+        Raises:
+            PolicyRefused: a policy is active, and no agent has started the command, or its server is not for agents.
+            AuditFailed: a policy is active, and that cannot be noted.
+        """
+        name, commands = self._find(token, "send_command_input")
+        self.note(Verdict(ALLOWED), tool="send_command_input", server=name, token=token, bytes=len(data))
+        commands.send(token, data, end=end)
 
     def terminate(self, token: str) -> None:
-        """End the command with all that it has started, and see that it is gone."""
-        self._find(token).terminate(token)
+        """End the command with all that it has started, and see that it is gone.
+
+        Raises:
+            PolicyRefused: as :meth:`send`.
+            AuditFailed: as :meth:`send`.
+        """
+        name, commands = self._find(token, "terminate_command")
+        self.note(Verdict(ALLOWED), tool="terminate_command", server=name, token=token)
+        commands.terminate(token)
 
     def list_commands(self, server: str | None = None) -> tuple[list[Listed], dict[str, MtrError]]:
         """Return the commands of ``server``, or of the default and all that have been used here, the oldest first.
 
-        Of several servers, those that could not be asked are returned too, with why.
+        Of several servers, those that could not be asked are returned too, with why. With a policy, only what agents
+        have started is told.
 
         Raises:
+            PolicyRefused: the only one is not for agents.
             MtrError: the only one could not be asked.
         """
+        if server and (verdict := self.load_policy().judge_server(server)).outcome == REFUSED:
+            self.note(verdict, tool="list_commands", server=server)
+            verdict.ensure()
         names = [server] if server else [*dict.fromkeys([self.default_server, *self._commands])]
         listed, failed = self._list(names)
         if len(names) == 1 and failed:
@@ -266,9 +311,12 @@ class Agent:
     def _list(self, names: Sequence[str]) -> tuple[list[Listed], dict[str, MtrError]]:
         listed: list[Listed] = []
         failed: dict[str, MtrError] = {}
+        policy = self.load_policy()
         for name in names:
             try:
-                listed += self._get_commands(name).list()
+                policy.judge_server(name).ensure()
+                found = self._get_commands(name).list()
+                listed += [one for one in found if one.is_own or not policy.is_active]
             except MtrError as error:
                 failed[name] = error
         return listed, failed
@@ -296,7 +344,8 @@ class Agent:
         name = server or self.default_server
         self._judge_path("get_file", name, path)
         with self.borrow(name) as remote:
-            return read_piece(remote, path, offset=offset, limit_bytes=limit_bytes)
+            limit_bytes, within = self.cap_output(limit_bytes), self.load_policy().is_active
+            return read_piece(remote, path, offset=offset, limit_bytes=limit_bytes, within=within)
 
     def download(self, path: str, local: str, server: str | None = None) -> Downloaded:
         """Bring ``path`` from there to ``local`` here, in the project, whatever its size; what is newer here stays.
@@ -308,6 +357,8 @@ class Agent:
         name = server or self.default_server
         place = self._judge_path("get_file", name, path, local=local)
         with self.borrow(name) as remote:
+            if self.load_policy().is_active:
+                ensure_within(remote, path)
             return remote.get(path, place)
 
     def write_file(self, path: str, data: bytes, server: str | None = None, *, mode: str = "") -> bool:
@@ -320,7 +371,7 @@ class Agent:
         name = server or self.default_server
         self._judge_path("put_file", name, path, changes=True)
         with self.borrow(name) as remote:
-            return write_whole(remote, path, data, mode=mode)
+            return write_whole(remote, path, data, mode=mode, within=self.load_policy().is_active)
 
     def _judge_path(self, tool: str, name: str, path: str, *, local: str | None = None, changes: bool = False) -> str:
         """Judge and note what is asked of the file ``path`` of server ``name``; return where ``local`` is here."""
@@ -370,23 +421,48 @@ class Agent:
             return LocalCommands(str(find_project(self.directory, self.environ).root), max_running=MAX_LOCAL)
         # Refused at once where there is no such server; connected to when it is needed.
         select_server(config, name, self.environ)
-        return RemoteCommands(name, lambda: connect(name, directory=self.directory))
+        return RemoteCommands(name, lambda: connect(name, directory=self.directory), self.load_config)
 
-    def _find(self, token: str) -> Commands:
-        name = self._tokens.get(token) or (find_noted(token, self.environ) if token.isalnum() else "")
+    def _find(self, token: str, tool: str) -> tuple[str, Commands]:
+        """Return the server's name and its commands, if the policy lets ``tool`` reach the command ``token`` there."""
+        name = self._tokens.get(token) or (find_noted(token, self.environ) if is_job_id(token) else "")
         if not name:
             raise TokenUnknown(f"no command has the token {token}", hint="list_commands() tells which there are")
-        return self._get_commands(name)
+        policy = self.load_policy()
+        verdict = policy.judge_server(name)
+        if verdict.outcome == ALLOWED:
+            commands = self._get_commands(name)
+            if not policy.is_active or self._is_own(token, name, commands):
+                return name, commands
+            verdict = NOT_OWN
+        self.note(verdict, tool=tool, server=name, token=token)
+        raise PolicyRefused(verdict.reason, detail=f"the rule: {verdict.rule}", hint=verdict.hint)
+
+    def _is_own(self, token: str, name: str, commands: Commands) -> bool:
+        """Tell whether an agent has started the command, this one or another; the server knows."""
+        if token in self._tokens:
+            return True
+        if not commands.look(token, (FAR, FAR), limit_bytes=1, wait_s=0).is_own:
+            return False
+        self._tokens[token] = name
+        return True
 
     def _judge_start(self) -> Verdict:
-        """Judge whether one more may start beside those of this agent that are not known to have ended."""
-        policy = self.load_policy()
-        refusal = policy.judge_start(len(self._tokens.keys() - self._ended))
+        """Judge whether one more may start beside those that are not known to have ended; if so, count it."""
+        refusal = self._count_start()
         if refusal.outcome == ALLOWED:
             return refusal
         # It has not looked at all of them since they ended; those ends are noted when it does.
         over = {listed.token for listed in self._list([*self._commands])[0] if listed.status == COMPLETED}
-        return policy.judge_start(len(self._tokens.keys() - self._ended - over))
+        return self._count_start(over)
+
+    def _count_start(self, over: Collection[str] = ()) -> Verdict:
+        policy = self.load_policy()
+        with self._lock:
+            running = len(self._tokens.keys() - self._ended - {*over}) + self._starting
+            verdict = policy.judge_start(running)
+            self._starting += verdict.outcome == ALLOWED
+        return verdict
 
     def close(self) -> None:
         """End the commands of this machine; those on servers go on."""

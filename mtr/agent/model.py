@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+BY = "mcp"
+"""What stands with a job on a server that an agent has started: how it is told from those of persons."""
+
+
 class TokenUnknown(MtrError):
     """No command has that token."""
 
@@ -46,7 +50,8 @@ class Look:
 
     ``status`` is PENDING, RUNNING or COMPLETED of :mod:`mtr.streams.command`. ``exit_code`` is 128+n for death by
     signal n, ``TIMED_OUT`` when its time was over, None while there is none and where nobody knows it; ``error`` then
-    says why, and also why it could not be started.
+    says why, and also why it could not be started. ``is_own`` tells that an agent has started it through mtr, and no
+    person.
     """
 
     token: str
@@ -59,6 +64,7 @@ class Look:
     stderr: Piece = field(default_factory=lambda: Piece(0, b"", 0, 0))
     error: str = ""
     hint: str = ""
+    is_own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class Listed:
     exit_code: int | None = None
     started_s: float | None = None
     execution_time_s: float | None = None
+    is_own: bool = True
 
 
 def render_command(command: str | Sequence[str]) -> str:

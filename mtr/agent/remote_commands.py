@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mtr.agent.model import Listed, Look, Order, TokenUnknown, render_command
+from mtr.agent.model import BY, Listed, Look, Order, TokenUnknown, render_command
 from mtr.errors import EXIT_FAILURE, MtrError
 from mtr.jobs.ask import load_jobs, send_input, stop_job
 from mtr.jobs.choose import choose_job
@@ -52,13 +52,17 @@ class _Start:
 class RemoteCommands:
     """The commands of the server ``name``; ``open_remote`` connects to it when it is first needed."""
 
-    def __init__(self, name: str, open_remote: Callable[[], Remote]) -> None:
+    def __init__(
+        self, name: str, open_remote: Callable[[], Remote], load_config: Callable[[], object] = lambda: None
+    ) -> None:
+        """``load_config`` returns another value once what ``open_remote`` has read counts no more."""
         self.name = name
         self._open_remote = open_remote
+        self._load_config = load_config
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
         self._sessions = threading.BoundedSemaphore(MAX_SESSIONS)
-        self._idle: list[Remote] = []
+        self._idle: list[tuple[object, Remote]] = []
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
         self._starts: dict[str, _Start] = {}
 
@@ -72,14 +76,17 @@ class RemoteCommands:
             MtrError: it cannot be reached; nobody is asked for a password.
         """
         with self._sessions:
+            config = self._load_config()
             with self._lock:
-                remote = self._idle.pop() if self._idle else None
+                # One that an older configuration has opened may lead to another machine, or directory, than is judged.
+                self._idle = [pair for pair in self._idle if pair[0] is config]
+                remote = self._idle.pop()[1] if self._idle else None
             remote = remote or self._open_remote()
             try:
                 yield remote
             finally:
                 with self._lock:
-                    self._idle.append(remote)
+                    self._idle.append((config, remote))
 
     def start(self, order: Order) -> str:
         """Begin to start what is ordered; return its token at once."""
@@ -118,6 +125,7 @@ class RemoteCommands:
                 directory=order.directory,
                 sync=order.sync,
                 job_id=token,
+                by=BY,
             )
 
     def sync(self, *, full: bool = False) -> SyncResult:
@@ -233,12 +241,16 @@ def build_look(server: str, job: Job, out: Piece, err: Piece) -> Look:
     """Return what an agent is told of ``job``."""
     status, code = _judge(job)
     error = f"{job.state}: {job.reason}" if job.state == "lost" else job.reason
-    return Look(job.id, server, status, code, job.state == "timeout", job.runs_s, out, err, error)
+    return Look(job.id, server, status, code, job.state == "timeout", job.runs_s, out, err, error, is_own=_is_own(job))
 
 
 def _build_listed(server: str, job: Job) -> Listed:
     status, code = _judge(job)
-    return Listed(job.id, server, status, job.command, code, job.started_s, job.runs_s)
+    return Listed(job.id, server, status, job.command, code, job.started_s, job.runs_s, _is_own(job))
+
+
+def _is_own(job: Job) -> bool:
+    return job.about.get("by") == BY
 
 
 def _judge(job: Job) -> tuple[str, int | None]:

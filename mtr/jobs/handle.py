@@ -161,6 +161,7 @@ class Jobs:
         directory: str | None = None,
         sync: bool = False,
         job_id: str = "",
+        by: str = "",
     ) -> JobHandle:
         """Start ``argv``, or a string in a shell, in the project's directory there.
 
@@ -171,7 +172,8 @@ class Jobs:
         alone; None is a copy for one that waits, if anything was ever synced. With ``pty`` it has a terminal of its
         own, for ``mtr job attach``; with ``stdin`` it reads what :meth:`JobHandle.send` hands over, and nothing
         otherwise. ``directory`` counts from the project's there. ``job_id`` is one of
-        :func:`mtr.jobs.start.new_job_id`, for who has to name the job before it is started.
+        :func:`mtr.jobs.start.new_job_id`, for who has to name the job before it is started. ``by`` is kept with it:
+        what has started it, where that was no person.
 
         Raises:
             JobError: it could not be started.
@@ -186,7 +188,7 @@ class Jobs:
         wanted.sync = prepared.synced is not None
         command = prepared.command
         line, project = self._connection, prepared.project
-        feed = begin_job(command, wanted, line, line.environ, project, job_id=job_id, stdin=stdin and not pty)
+        feed = begin_job(command, wanted, line, line.environ, project, job_id=job_id, stdin=stdin and not pty, by=by)
         feed.paths = prepared.synced or ()
         try:
             status = prepared.launch(command)

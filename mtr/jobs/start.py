@@ -49,10 +49,12 @@ def begin_job(
     *,
     job_id: str = "",
     stdin: bool = False,
+    by: str = "",
 ) -> OriginFeed:
     """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
 
     ``job_id`` is one that was drawn before; by default it is drawn here. ``stdin`` says that it will be sent some.
+    ``by`` is kept with the job: what has started it, where that was no person.
 
     Returns what tells the server of the code, once it has been given the paths that are synced, and hears whether the
     job goes on: the command's feed. Whoever sees that there is no job drops the note.
@@ -63,7 +65,7 @@ def begin_job(
     """
     _ensure_posix(line)
     after = _find_after(invocation.after, line) if invocation.after else []
-    job_id = prepare_job(command, invocation, environ, project, after, job_id=job_id, stdin=stdin)
+    job_id = prepare_job(command, invocation, environ, project, after, job_id=job_id, stdin=stdin, by=by)
     root = project.root if project is not None and invocation.sync else None
     origin = OriginFeed(root, environ, job_id)
     command.feed = origin
@@ -91,6 +93,7 @@ def prepare_job(
     *,
     job_id: str = "",
     stdin: bool = False,
+    by: str = "",
 ) -> str:
     """Let ``command`` start a job, as :func:`begin_job`, and touch nothing; return the job's id.
 
@@ -105,7 +108,8 @@ def prepare_job(
     options += ["pty"] if invocation.pty else ["input"] if stdin else []
     tree = (project.remote_dir, project.client) if project is not None else ("", "")
     wanted = [*([invocation.get] if invocation.get else []), *invocation.pull]
-    turn_into_start(command, job_id, invocation.name or "", options, tree, build_pulls(wanted) if wanted else {})
+    more = {**(build_pulls(wanted) if wanted else {}), **({"by": by} if by else {})}
+    turn_into_start(command, job_id, invocation.name or "", options, tree, more)
     if invocation.pty:
         from mtr.jobs.terminal import add_terminal
 
@@ -196,7 +200,7 @@ def render_command(command: Command) -> str:
 
 def render_directory(command: Command) -> str:
     """Return where it runs."""
-    return f"{command.remote_dir}/{command.subdir}".rstrip("/")
+    return f"{command.remote_dir}/{command.subdir.removeprefix('./')}".rstrip("/")
 
 
 def build_about(fields: Mapping[str, str]) -> str:

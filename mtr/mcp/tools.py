@@ -115,8 +115,9 @@ class Tools:
         started = build_started(token, name, caps)
         if not wait_s:
             return answer(started)
-        found = await self._wait(ctx, token, (0, 0), wait_s, DEFAULT_BYTES, for_end=True)
-        status = build_status(found, limit_bytes=DEFAULT_BYTES)
+        limit = await self._cap(DEFAULT_BYTES)
+        found = await self._wait(ctx, token, (0, 0), wait_s, limit, for_end=True)
+        status = build_status(found, limit_bytes=limit)
         return answer(started | status | {"caps": caps | status["caps"]})
 
     async def query_command_status(  # noqa: D102
@@ -133,7 +134,7 @@ class Tools:
             Field(description="What wait_s waits for: output behind the offsets (or the end), or the end alone."),
         ] = "output",
     ) -> Annotated[CallToolResult, shapes.CommandStatus]:
-        limit = cap_bytes(max_bytes)
+        limit = await self._cap(max_bytes)
         offsets = (stdout_offset, stderr_offset)
         try:
             found = await self._wait(ctx, token, offsets, wait_s, limit, for_end=wait_for == "end")
@@ -199,7 +200,7 @@ class Tools:
             Field(description="A path on this machine: bring the file or directory there, whatever its size."),
         ] = None,
     ) -> Annotated[CallToolResult, shapes.FilePart]:
-        limit = cap_bytes(max_bytes)
+        limit = await self._cap(max_bytes)
 
         def read(agent: Agent) -> dict[str, Any]:
             name = server or agent.default_server
@@ -239,6 +240,11 @@ class Tools:
             return {"path": path, "server": name, "bytes": len(data), "is_new": is_new, "caps": {"bytes": MAX_BYTES}}
 
         return answer(await self._do(write, ctx))
+
+    async def _cap(self, max_bytes: int) -> int:
+        """Return how much an answer holds of what was asked for."""
+        limit: int = await self._do(lambda agent: agent.cap_output(cap_bytes(max_bytes)))
+        return limit
 
     async def _do(self, act: Callable[[Agent], Any], ctx: Context[Any, Any] | None = None) -> Any:
         """Return what ``act`` returns; ``ctx`` tells for whom, where that is noted."""

@@ -193,13 +193,13 @@ def build_prepare_error(status: int, label: str, remote_dir: str, words: str) ->
 def build_refusal(server_name: str, command: Command, words: Sequence[str]) -> GateRefused:
     """Return the error for what the gate left when it refused: a word, then the system's own words."""
     reason, detail = words[0], "\n".join(words[1:])
-    where = f"{command.remote_dir}/{command.subdir}".rstrip("/")
-    if reason == "directory":
-        return GateRefused(
-            f"{server_name}: cannot enter {where}; the command did not start",
-            detail=detail,
-            hint="check `remote_dir`, and who may write there",
-        )
+    where = f"{command.remote_dir}/{command.subdir.removeprefix('./')}".rstrip("/")
+    if reason in ("directory", "missing"):
+        what, hint = {
+            "directory": (f"cannot enter {where}", "check `remote_dir`, and who may write there"),
+            "missing": (f"there is no directory {where}", "name one that is there; empty ones are not synced"),
+        }[reason]
+        return GateRefused(f"{server_name}: {what}; the command did not start", detail=detail, hint=hint)
     if reason == "pre_cmd":
         ended = f"ended with status {detail}" if detail else "never came to its end"
         if not command.pre_cmd:

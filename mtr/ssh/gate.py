@@ -94,12 +94,15 @@ class Command:
         self.feed: Feed | None = None
 
     def enter(self, directory: str) -> None:
-        """Run in ``directory``, which counts from ``remote_dir`` unless it is absolute or begins with ``~/``."""
+        """Run in ``directory``, which counts from ``remote_dir`` unless it is absolute or begins with ``~/``.
+
+        It has to be there: who names one means one that is.
+        """
         if directory.startswith(("/", "~/")) or directory == "~":
-            self.remote_dir, self.subdir = directory, ""
+            self.remote_dir, self.subdir = directory, "./"
         else:
             parts = [part for part in directory.split("/") if part not in ("", ".")]
-            self.subdir = "/".join(parts)
+            self.subdir = "./" + "/".join(parts)
 
 
 class GateCall:

@@ -9,7 +9,7 @@
 #
 #   RUN      random id of this run; this process shows as mtr-RUN in ps
 #   DIR      the project's directory here; ~ or ~/ at its start means $HOME
-#   SUB      directory below DIR to run in, or empty
+#   SUB      directory below DIR to run in, or empty; with ./ in front it is to be there, and is not made
 #   PAYLOAD  where the payload is. 0: there is none; v, x: in LC_MTR0 or XMODIFIERS, encoded for printf %b; f: in
 #            the file ~/.mtr-in.RUN, as it is. It is sh text that sets mtr_env (exports, and a set -- for an ARGV
 #            too long for the command line), and for a push mtr_push (the text of apply.sh), mtr_plan and mtr_tar
@@ -72,6 +72,7 @@ case $mtr_dir in
 esac
 mtr_root=$mtr_dir
 enter() {
+  case $mtr_sub in ./*) [ -d "$1" ] || no missing ;; esac
   [ -d "$1" ] || mkdir -p -- "$1" || no directory "$(mkdir -p -- "$1" 2>&1)"
   cd -- "$1" || no directory "$(cd -- "$1" 2>&1 || exit)"
 }

@@ -1,22 +1,18 @@
 #!/bin/sh
-# Prints a piece of a file.
+# shellcheck disable=SC2154  # within.sh sets what it says
+# Prints a piece of a file; within.sh stands in front.
 #
-#   set -- DIR PATH OFFSET LIMIT
+#   set -- DIR PATH WITHIN OFFSET LIMIT
 #
-#   DIR     the project's directory, from which relative paths count; ~/ at its start means $HOME, at that of PATH too
+#   DIR, PATH, WITHIN  see within.sh
 #   OFFSET  bytes to leave out
 #   LIMIT   how many bytes to print at most
 #
 # Prints a line "mtr-file SIZE MODE", where MODE is as chmod takes it, or - where nothing here tells it; then the bytes.
-# Leaves with 3 (no such file), 4 (a directory), 5 (neither file nor directory), 6 (it may not be read).
+# Leaves as find_path does, and with 3 (no such file), 4 (a directory), 5 (neither file nor directory), 6 (it may not be read).
 
-mtr_dir=$1 mtr_path=$2 mtr_offset=$3 mtr_limit=$4
-case $mtr_dir in \~) mtr_dir=$HOME ;; \~/*) mtr_dir=$HOME/${mtr_dir#??} ;; esac
-case $mtr_path in
-  \~/*) mtr_path=$HOME/${mtr_path#??} ;;
-  /*) ;;
-  *) mtr_path=$mtr_dir/$mtr_path ;;
-esac
+mtr_offset=$4 mtr_limit=$5
+find_path "$1" "$2" "$3"
 [ -e "$mtr_path" ] || exit 3
 [ ! -d "$mtr_path" ] || exit 4
 [ -f "$mtr_path" ] || exit 5

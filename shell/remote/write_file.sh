@@ -1,30 +1,26 @@
 #!/bin/sh
-# Makes a file of what comes on stdin: beside its place, and renamed into it once it is whole.
+# Makes a file of what comes on stdin: beside its place, and renamed into it once it is whole. within.sh
+# stands in front.
 #
-#   set -- DIR PATH SIZE MODE RUN
+#   set -- DIR PATH WITHIN SIZE MODE RUN
 #
-#   DIR   the project's directory, from which relative paths count; ~/ at its start means $HOME, at that of PATH too
+#   DIR, PATH, WITHIN  see within.sh
 #   SIZE  how many bytes are to come
 #   MODE  as chmod takes it; empty: as the file there has it, else as the umask has it
 #   RUN   random, for a name of its own
 #
-# Prints "mtr-wrote new" or "mtr-wrote replaced". Leaves with 4 (a directory is in its place), 5 (something else is), 6
+# Prints "mtr-wrote new" or "mtr-wrote replaced". Leaves as find_path does, and with 4 (a directory is in its place), 5 (something else is), 6
 # (it cannot be written), 7 (less came than was said: nothing was changed). Directories in front of it are made.
 #
 # Assumptions:
 # 1. Replacing a symbolic link would leave the file that it names as it was: the file is written, where readlink can tell
 #    its name, and else nothing is.
 
-mtr_dir=$1 mtr_path=$2 mtr_size=$3 mtr_mode=$4 mtr_run=$5
-case $mtr_dir in \~) mtr_dir=$HOME ;; \~/*) mtr_dir=$HOME/${mtr_dir#??} ;; esac
-case $mtr_path in
-  \~/*) mtr_path=$HOME/${mtr_path#??} ;;
-  /*) ;;
-  *) mtr_path=$mtr_dir/$mtr_path ;;
-esac
+mtr_size=$4 mtr_mode=$5 mtr_run=$6
 # What an rc file has printed may lack the end of its line.
 echo
-case $mtr_path in */ | */. | */..) exit 4 ;; esac
+case $2 in */ | */. | */..) exit 4 ;; esac
+find_path "$1" "$2" "$3"
 if [ -L "$mtr_path" ]; then
   mtr_path=$(readlink -f -- "$mtr_path" && echo .) && mtr_path=${mtr_path%??} && [ -n "$mtr_path" ] || exit 5
 fi

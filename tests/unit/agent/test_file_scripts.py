@@ -20,7 +20,10 @@ NAMES = ["a", "new dir/-x", "é $x'\"\n.txt", "*", "-r"]
 
 def run(shell: str, home: Path, script: str, *words: str, stdin: bytes = b"") -> tuple[int, bytes]:
     """Run the script for the project ~/proj; return its status and what it prints."""
-    argv = [*POSIX_SHELLS[shell], "-c", load_script(f"remote/{script}.sh"), "mtr", "~/proj", *words]
+    text = load_script("remote/within.sh") + load_script(f"remote/{script}.sh")
+    # Without "within", but where that is the second word.
+    place = words if words[1:2] == ("within",) else (words[0], "", *words[1:])
+    argv = [*POSIX_SHELLS[shell], "-c", text, "mtr", "~/proj", *place]
     done = run_shell(argv, home, stdin=stdin)
     return done.returncode, done.stdout
 
@@ -75,3 +78,51 @@ def test_what_is_no_file_is_refused(tmp_path: Path, shell: str) -> None:
     written = [run(shell, tmp_path, "write_file", name, "0", "", "r1")[0] for name in ("dir", "dir/", "fifo")]
     assert written == [4, 4, 5]
     assert run(shell, tmp_path, "read_file", "dir/../dir/.", "0", "9")[0] == 4
+
+
+LEADS_OUT = {
+    "out": "../secret", "absolute": "{home}/secret", "folder/secret": None, "chain": "chain2", "later": "../new",
+    "loops/../../secret": None, "~/secret": None, "missing": "none/../../../secret",
+    "hooks/post-merge": None, "config": ".mtr/config", ".GIT/config": None, "sub/.git/config": None,
+}  # fmt: skip
+
+
+@shells
+def test_with_a_policy_no_link_leads_out(tmp_path: Path, shell: str) -> None:
+    """Relative, absolute, over several links, through a directory, to what is not there yet, and into .git and .mtr."""
+    folder = tmp_path / "proj"
+    for name in ("loops", ".git/hooks", "sub/.git", ".mtr", ".GIT"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "secret").write_text("s")
+    (folder / ".mtr" / "config").write_text("c")
+    links = {name: target for name, target in LEADS_OUT.items() if target}
+    for name, target in {**links, "folder": "..", "chain2": "folder/secret", "hooks": ".git/hooks"}.items():
+        (folder / name).symlink_to(target.format(home=tmp_path))
+    for name in LEADS_OUT:
+        assert run(shell, tmp_path, "read_file", name, "within", "0", "9") == (8, b""), name
+        status, said = run(shell, tmp_path, "write_file", name, "within", "1", "", "r1", stdin=b"x")
+        assert (status, said.strip()) == (8, b""), name
+        assert run(shell, tmp_path, "resolve", name, "within")[0] == 8, name
+    assert (tmp_path / "secret").read_text() == "s"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["proj", "secret"]
+    assert [*(folder / ".git" / "hooks").iterdir()] == []
+
+
+@shells
+def test_with_a_policy_links_inside_are_followed(tmp_path: Path, shell: str) -> None:
+    """Also where the project's directory is itself reached by a link; loops end, and directories are told as such."""
+    folder = tmp_path / "disk" / "real\n"
+    (folder / "sub").mkdir(parents=True)
+    (tmp_path / "proj").symlink_to(folder)
+    for name, target in (("link", "there"), ("there", f"{tmp_path}/proj/sub/a"), ("loop", "loop"), ("dir", "sub/")):
+        (folder / name).symlink_to(target)
+    for name in ("link", "dir/a", "sub/a", "~/proj/link", f"{tmp_path}/proj/dir/a", "dir/./a"):
+        assert run(shell, tmp_path, "write_file", name, "within", "3", "640", "r1", stdin=b"new")[0] == 0
+        assert run(shell, tmp_path, "read_file", name, "within", "1", "9") == (0, b"\nmtr-file 3 640\new")
+        assert run(shell, tmp_path, "resolve", name, "within")[0] == 0
+    assert run(shell, tmp_path, "write_file", "new/deep/-x", "within", "1", "", "r1", stdin=b"x")[0] == 0
+    assert (folder / "new" / "deep" / "-x").read_text() == "x"
+    read = [run(shell, tmp_path, "read_file", name, "within", "0", "9")[0] for name in ("loop", "none", "dir", ".")]
+    assert read == [3, 3, 4, 4]
+    assert [run(shell, tmp_path, "resolve", name, "within")[0] for name in ("dir/", ".", "none")] == [0, 0, 3]
+    assert run(shell, tmp_path, "write_file", "dir", "within", "0", "", "r1")[0] == 4
