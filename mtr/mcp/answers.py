@@ -7,7 +7,7 @@ them as well as it can, and the exact bytes stand beside it in base64; of what i
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mtr.errors import sanitize
@@ -30,6 +30,7 @@ DEFAULT_BYTES = 32_768
 MIN_BYTES = 16
 MAX_BYTES = 1_048_576
 MAX_SENT_BYTES = 65_536
+DEFAULT_LISTED = 20
 
 BINARY = 4
 SHORT = 1_000
@@ -37,6 +38,18 @@ SHORT = 1_000
 MAX_LISTED = 200
 MAX_COMMAND_CHARACTERS = 500
 MAX_ERROR_CHARACTERS = 4_000
+
+SPARED = frozenset(
+    ("server", "stdout_start", "stderr_start", "stdout_truncated_bytes", "stderr_truncated_bytes", "hint")
+)
+"""What an answer leaves out where there is nothing in it: a model reads, and pays for, each answer of a long watch."""
+
+HINTS = {
+    "server-not-found": "list_servers tells the names; user@host works, too",
+    "its stdin is empty": "run_command takes keep_stdin=true or use_pty=true for that: start it again",
+    "it was started without, or its input is over": "run_command takes keep_stdin=true for that: start it again",
+}
+"""What to do next with these tools, by an error's code or its last words, where the error itself tells what to type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +94,22 @@ def has_news(look: Look) -> bool:
     return is_ended(look) or any(cut_text(piece.data, is_end=False).used_bytes for piece in (look.stdout, look.stderr))
 
 
+def begin_whole(look: Look, offsets: tuple[int, int]) -> Look:
+    """Return ``look`` without the rest of a character, where an output was asked for from its end (below 0)."""
+    out, err = offsets
+    return replace(look, stdout=_skip_torn(look.stdout, out), stderr=_skip_torn(look.stderr, err))
+
+
+def _skip_torn(piece: Piece, offset: int) -> Piece:
+    count = streams_text.count_torn(piece.data) if piece.start and offset < 0 else 0
+    return replace(piece, start=piece.start + count, data=piece.data[count:])
+
+
 def build_started(token: str, server: str, caps: Mapping[str, object]) -> dict[str, Any]:
     """Return the answer to a command that is being started."""
     message = (
-        f"Started on {server}. Next: query_command_status(token={token!r}, wait_s={MAX_WAIT_S:g}), and again from "
-        "next_stdout_offset on while it runs. It goes on whatever becomes of this call, until its timeout."
+        f"Being started on {server}. Next: query_command_status(token={token!r}, wait_s={MAX_WAIT_S:g}, "
+        'wait_for="end"), and again with next_stdout_offset while it runs.'
     )
     return {"token": token, "status": PENDING, "message": message, "server": server, "caps": dict(caps)}
 
@@ -132,7 +156,7 @@ def _advise(answer: Mapping[str, Any], *, has_more: bool) -> str:
     if has_more:
         return f"there is more to read: query_command_status with {offsets}"
     if answer["status"] != COMPLETED:
-        return f"it goes on: query_command_status with {offsets} and wait_s={MAX_WAIT_S:g}; or terminate_command"
+        return f'it goes on: query_command_status with {offsets}, wait_s={MAX_WAIT_S:g}, wait_for="end"'
     if answer["timeout_occurred"]:
         return "its timeout has ended it, and what it had printed is kept; run_command takes a larger timeout"
     return ""
@@ -146,15 +170,20 @@ def build_unknown(token: str, words: str, *, limit_bytes: int) -> dict[str, Any]
     return build_status(Look(token, "", NOT_FOUND, error=words, hint=hint), limit_bytes=limit_bytes)
 
 
-def build_list(listed: Iterable[Listed], failed: Mapping[str, MtrError]) -> dict[str, Any]:
-    """Return the newest commands first, and the servers that could not be asked."""
-    found = [*listed]
-    shown = sorted(found, key=lambda one: one.started_s or 0.0, reverse=True)[:MAX_LISTED]
+def build_list(
+    listed: Iterable[Listed], failed: Mapping[str, MtrError], *, limit: int = MAX_LISTED, running: bool = False
+) -> dict[str, Any]:
+    """Return the newest commands first, and the servers that could not be asked; ``running``: none that has ended."""
+    # A server that is there under two names tells each of its commands twice.
+    rows = {(one.token, one.started_s, one.command): one for one in reversed([*listed])}
+    found = [one for one in rows.values() if not running or one.status != COMPLETED]
+    limit = min(limit, MAX_LISTED)
+    shown = sorted(found, key=lambda one: one.started_s or 0.0, reverse=True)[:limit]
     return {
         "commands": [_build_listed(one) for one in shown],
         "total": len(found),
         "not_asked": [{"server": name, "error": render_failure(error)} for name, error in failed.items()],
-        "caps": {"commands": MAX_LISTED, "characters_of_each_command": MAX_COMMAND_CHARACTERS},
+        "caps": {"commands": limit, "characters_of_each_command": MAX_COMMAND_CHARACTERS},
     }
 
 
@@ -208,8 +237,18 @@ def render_failure(error: MtrError) -> str:
     detail = error.detail.strip()
     if len(detail) > MAX_ERROR_CHARACTERS:
         detail = f"[…] {detail[-MAX_ERROR_CHARACTERS:]}"
-    lines = [f"{error.message} [{error.code}]", detail, f"next: {error.hint}" if error.hint else ""]
+    lines = [f"{error.message} [{error.code}]", detail, f"next: {hint}" if (hint := _find_hint(error)) else ""]
     return sanitize("\n".join(line for line in lines if line))
+
+
+def _find_hint(error: MtrError) -> str:
+    found = [hint for mark, hint in HINTS.items() if error.code == mark or error.message.endswith(mark)]
+    return found[0] if found else error.hint
+
+
+def spare(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``answer`` without the fields that say nothing."""
+    return {name: value for name, value in answer.items() if value or name not in SPARED}
 
 
 def clean(value: Any) -> Any:

@@ -6,9 +6,13 @@ comments, or with a key that stands twice, is left alone, and its user is shown 
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
+import math
 import os
 import re
+import stat
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -150,10 +154,12 @@ def plan_installation(
     path = os.path.realpath(named.replace("~", home, 1) if named.startswith("~") else os.path.join(root, named))
     before = _read(path)
     try:
-        after = _merge(path, client.key, entry, (before or b"").decode("utf-8"))
+        after = _merge_bytes(path, client.key, entry, before or b"")
+        if before not in (None, after) and not os.stat(path).st_mode & stat.S_IWUSR:
+            raise ValueError("it is read-only")
     except (ValueError, RecursionError) as error:
-        return Installation(client, path, entry, before, None, str(error))
-    return Installation(client, path, entry, before, after.encode())
+        return Installation(client, path, entry, before, None, _explain(error))
+    return Installation(client, path, entry, before, after)
 
 
 def install(planned: Installation) -> None:
@@ -171,7 +177,28 @@ def install(planned: Installation) -> None:
     write_atomic(planned.path, planned.after, mode, lasts=True)
 
 
+def _explain(error: Exception) -> str:
+    """Return why the file stays as it is; Unicode's errors have words of their own, and long ones."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not in UTF-8"
+    if isinstance(error, UnicodeEncodeError):
+        return "a text in it is no Unicode"
+    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+
+
+def _merge_bytes(path: str, key: str, entry: dict[str, Any], before: bytes) -> bytes:
+    """Return the file ``before`` with ``entry``, with the mark at its beginning and the ends of lines that it has."""
+    mark = codecs.BOM_UTF8 if before.startswith(codecs.BOM_UTF8) else b""
+    text = before.removeprefix(mark).decode("utf-8")
+    after = _merge(path, key, entry, text)
+    if "\r\n" in text:
+        after = after.replace("\r\n", "\n").replace("\n", "\r\n")
+    return mark + after.encode()
+
+
 def _read(path: str) -> bytes | None:
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise MtrError(f"{path} is no file", hint=f"ls -ld {path}")
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -190,10 +217,12 @@ def _merge_json(key: str, entry: dict[str, Any], text: str) -> str:
         ValueError: ``text`` is more than JSON, and would lose by it.
     """
     try:
-        data = json.loads(text, object_pairs_hook=_take_once) if text.strip() else {}
+        data = json.loads(text, object_pairs_hook=_take_once, **_EXACT) if text.strip() else {}
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not plain JSON (comments?): line {error.lineno}, column {error.colno}") from error
-    servers = data.setdefault(key, {}) if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        raise ValueError("it is no mapping")
+    servers = data.setdefault(key, {})
     if not isinstance(servers, dict) or not isinstance(servers.get(NAME, {}), dict):
         raise ValueError(f"its {key} is no mapping")
     wanted = servers.get(NAME, {}) | entry
@@ -211,13 +240,26 @@ def _take_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _take_number(word: str) -> float:
+    if not math.isfinite(number := float(word)):
+        raise ValueError(f"{word} in it is no number of JSON")
+    return number
+
+
+_EXACT: dict[str, Any] = {"parse_float": _take_number, "parse_constant": _take_number}
+"""How JSON is read: NaN, and what is too large, would come back as something that no client reads."""
+
+
 def _merge_toml(key: str, entry: dict[str, Any], text: str) -> str:
     """Return ``text`` with a table of ``entry`` behind it.
 
     Raises:
         ValueError: there is another one already, or it cannot stand there.
     """
-    before = tomllib.loads(text)
+    try:
+        before = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"it is not TOML: {error}") from error
     servers = before.get(key, {})
     if isinstance(servers, dict) and isinstance(servers.get(NAME), dict):
         if servers[NAME] | entry == servers[NAME]:
@@ -225,9 +267,10 @@ def _merge_toml(key: str, entry: dict[str, Any], text: str) -> str:
         raise ValueError(f"it has another [{key}.{NAME}] already")
     after = f"{text.rstrip()}\n\n{_render_toml(key, entry)}".lstrip("\n")
     wanted = before | {key: (servers if isinstance(servers, dict) else {}) | {NAME: entry}}
-    if tomllib.loads(after) != wanted:
-        raise ValueError(f"its {key} is no table that another can stand behind")
-    return after
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        if tomllib.loads(after) == wanted:
+            return after
+    raise ValueError(f"its {key} is no table that another can stand behind")
 
 
 def _render_toml(key: str, entry: dict[str, Any]) -> str:

@@ -21,8 +21,8 @@ def train_and_watch(
 Run this on the server and watch it: {command}
 
 1. run_command with that command and a timeout of {hours} hours in seconds. Keep the token: tell it to me.
-2. query_command_status with wait_s={MAX_WAIT_S:g}, each time from the last next_stdout_offset and
-   next_stderr_offset on, until the status is completed. In between, tell me in one line how it gets on whenever that
+2. query_command_status with wait_s={MAX_WAIT_S:g} and wait_for="end", each time with the last next_stdout_offset and
+   next_stderr_offset, until the status is completed. In between, tell me in one line how it gets on whenever that
    has changed: steps, loss, errors.
 3. If it goes wrong for good (a loss that is no number, an exception that repeats), terminate_command, and say why.
 4. At the end: the exit code, the figures that count, where its results lie, and get_file with save_to for those that
@@ -37,8 +37,8 @@ def debug_failed_job(
     return f"""\
 Find out why {which} has failed, and mend it.
 
-1. query_command_status: exit_code, timeout_occurred, error. Read the end of stderr first (stderr_length less 8000 as
-   the offset), then that of stdout.
+1. query_command_status: exit_code, timeout_occurred, error. Read the end of both outputs, with -8000 as both
+   offsets, stderr first.
 2. Say what went wrong, with the lines that show it, before you change anything. 124 or timeout_occurred: its time was
    over. 137: killed, often for memory; look with: dmesg | tail, free -g, nvidia-smi. 127: a program that is not there.
 3. Try the smallest command that shows the same fault, with wait_s=20.

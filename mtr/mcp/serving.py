@@ -10,16 +10,16 @@ import _signal
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
-from mcp.server.mcpserver import MCPServer
 
 from mtr import __version__
+from mtr.mcp.arguments import Server
 from mtr.mcp.desk import Desk
 from mtr.mcp.prompts import add_prompts
 from mtr.mcp.reads import add_reads
-from mtr.mcp.tools import add_tools
+from mtr.mcp.tools import build_tools
 from mtr.mcp.words import INSTRUCTIONS
 
 if TYPE_CHECKING:
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from mtr.agent.agent import Agent
 
 
-def build_server(desk: Desk) -> MCPServer[Any]:
+def build_server(desk: Desk) -> Server:
     """Return the server with all that it offers."""
-    server: MCPServer[Any] = MCPServer(
+    server = Server(
         "mtr",
         title="mtr: edit here, run there",
         description="Commands on remote servers over SSH, on the files of the local project.",
         instructions=INSTRUCTIONS,
         version=__version__,
         log_level="WARNING",
+        tools=build_tools(desk),
     )
-    add_tools(server, desk)
     add_reads(server, desk)
     add_prompts(server)
     return server

@@ -7,8 +7,9 @@ import binascii
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from mcp.server.mcpserver import Context, MCPServer  # noqa: TC002  the SDK reads the annotations
+from mcp.server.mcpserver import Context  # noqa: TC002  the SDK reads the annotations
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field
 
@@ -16,10 +17,13 @@ from mtr.errors import MtrError, UsageError
 from mtr.mcp import shapes
 from mtr.mcp.answers import (
     DEFAULT_BYTES,
+    DEFAULT_LISTED,
     MAX_BYTES,
+    MAX_LISTED,
     MAX_SENT_BYTES,
     MAX_WAIT_S,
     MIN_BYTES,
+    begin_whole,
     build_file,
     build_list,
     build_servers,
@@ -30,8 +34,10 @@ from mtr.mcp.answers import (
     cap_wait,
     clean,
     render_failure,
+    spare,
 )
-from mtr.mcp.waiting import Wait
+from mtr.mcp.arguments import make_strict
+from mtr.mcp.waiting import FAR, Wait
 from mtr.mcp.words import TOOLS
 
 if TYPE_CHECKING:
@@ -47,8 +53,12 @@ Server = Annotated[
     str | None, Field(description='A name that list_servers tells, "local" for this machine; by default its default.')
 ]
 Offset = Annotated[
-    int, Field(description="Bytes of that stream to leave out: next_…_offset of the last answer.", ge=0, le=2**62)
-]
+    int,
+    Field(
+        description="Where to begin: next_…_offset of the last answer; -8000: the last 8000 bytes.",
+        ge=-(2**62), le=2**62,
+    ),
+]  # fmt: skip
 WaitS = Annotated[
     float, Field(description=f"Seconds to wait before answering, {MAX_WAIT_S:g} at most; more is cut to that.", ge=0)
 ]
@@ -81,7 +91,8 @@ class Tools:
             float, Field(description="Seconds after which it is ended with all that it has started.", gt=0, lt=1e9)
         ] = 30,
         working_directory: Annotated[
-            str | None, Field(description="Where it runs: from the project's directory there, absolute, or ~/….")
+            str | None,
+            Field(description="From the project's directory there, absolute, or ~/…; made on a server that lacks it."),
         ] = None,
         use_pty: Annotated[
             bool,
@@ -95,7 +106,7 @@ class Tools:
         max_buffer_size: Annotated[
             int,
             Field(
-                description="Bytes kept of each output of a local command; on a server all is kept.", ge=1024, le=2**31
+                description="Bytes kept of each output of a local command; on a server all is kept.", ge=1024, le=2**30
             ),
         ] = 10_485_760,
         server: Server = None,
@@ -111,14 +122,14 @@ class Tools:
         order, verdict = await self._do(judge, ctx)
         confirmed = await _confirm(ctx, verdict)
         token, name = await self._do(lambda agent: agent.run(order, server, verdict=confirmed), ctx)
-        caps = {"timeout_s": timeout, "wait_s": MAX_WAIT_S, "max_buffer_size": max_buffer_size}
+        caps = {"timeout": timeout, "wait_s": MAX_WAIT_S, "max_buffer_size": max_buffer_size}
         started = build_started(token, name, caps)
         if not wait_s:
             return answer(started)
         limit = await self._cap(DEFAULT_BYTES)
         found = await self._wait(ctx, token, (0, 0), wait_s, limit, for_end=True)
         status = build_status(found, limit_bytes=limit)
-        return answer(started | status | {"caps": caps | status["caps"]})
+        return answer(spare(status | {"caps": caps | status["caps"]}))
 
     async def query_command_status(  # noqa: D102
         self,
@@ -131,7 +142,7 @@ class Tools:
         max_bytes: MaxBytes = DEFAULT_BYTES,
         wait_for: Annotated[
             Literal["output", "end"],
-            Field(description="What wait_s waits for: output behind the offsets (or the end), or the end alone."),
+            Field(description="What wait_s waits for: the first output behind the offsets (or the end), or the end."),
         ] = "output",
     ) -> Annotated[CallToolResult, shapes.CommandStatus]:
         limit = await self._cap(max_bytes)
@@ -139,8 +150,8 @@ class Tools:
         try:
             found = await self._wait(ctx, token, offsets, wait_s, limit, for_end=wait_for == "end")
         except _Unknown as error:
-            return answer(build_unknown(token, str(error), limit_bytes=limit))
-        return answer(build_status(found, limit_bytes=limit))
+            return answer(spare(build_unknown(token, str(error), limit_bytes=limit)))
+        return answer(spare(build_status(found, limit_bytes=limit)))
 
     async def send_command_input(  # noqa: D102
         self,
@@ -161,10 +172,17 @@ class Tools:
             agent.terminate(token)
             return agent.look(token, (0, 0), limit_bytes=DEFAULT_BYTES)
 
-        return answer(build_status(await self._do(end), limit_bytes=DEFAULT_BYTES))
+        return answer(spare(build_status(await self._do(end), limit_bytes=DEFAULT_BYTES)))
 
-    async def list_commands(self, server: Server = None) -> Annotated[CallToolResult, shapes.CommandList]:  # noqa: D102
-        return answer(build_list(*await self._do(lambda agent: agent.list_commands(server))))
+    async def list_commands(  # noqa: D102
+        self,
+        *,
+        server: Server = None,
+        running: Annotated[bool, Field(description="Only those that have not ended.")] = False,
+        limit: Annotated[int, Field(description=f"How many, up to {MAX_LISTED}.", ge=1)] = DEFAULT_LISTED,
+    ) -> Annotated[CallToolResult, shapes.CommandList]:
+        found = await self._do(lambda agent: agent.list_commands(server))
+        return answer(build_list(*found, limit=limit, running=running))
 
     async def list_servers(self) -> Annotated[CallToolResult, shapes.ServerList]:  # noqa: D102
         return answer(await self._do(load_servers))
@@ -193,7 +211,9 @@ class Tools:
         ctx: Context[Any, Any],
         *,
         server: Server = None,
-        offset: Offset = 0,
+        offset: Annotated[
+            int, Field(description="Where to begin: next_offset of the last answer.", ge=0, le=2**62)
+        ] = 0,
         max_bytes: MaxBytes = DEFAULT_BYTES,
         save_to: Annotated[
             str | None,
@@ -264,11 +284,20 @@ class Tools:
     ) -> Look:
         wait = Wait(self._desk, ctx, token, limit)
         try:
-            return await (wait.for_end if for_end else wait.for_news)(offsets, cap_wait(wait_s))
+            starts = offsets if min(offsets) >= 0 else await self._find_starts(token, offsets)
+            found = await (wait.for_end if for_end else wait.for_news)(starts, cap_wait(wait_s))
+            return begin_whole(found, offsets)
         except MtrError as error:
             if error.code == "token-unknown":
                 raise _Unknown(error.message) from error
             raise ToolError(render_failure(error)) from error
+
+    async def _find_starts(self, token: str, offsets: tuple[int, int]) -> tuple[int, int]:
+        """Return the offsets, counted from the beginning where they were from the end."""
+        look = await self._desk.do(lambda agent: agent.look(token, (FAR, FAR), limit_bytes=MIN_BYTES))
+        ends = (look.stdout.length, look.stderr.length)
+        out, err = (offset if offset >= 0 else max(0, end + offset) for offset, end in zip(offsets, ends, strict=True))
+        return out, err
 
 
 class _Confirmation(BaseModel):
@@ -356,8 +385,14 @@ ANNOTATIONS = {
 }
 
 
-def add_tools(server: MCPServer[Any], desk: Desk) -> None:
-    """Let ``server`` offer the tools."""
+def build_tools(desk: Desk) -> list[Tool]:
+    """Return the tools that a server offers."""
     tools = Tools(desk)
-    for name, (title, words) in TOOLS.items():
-        server.add_tool(getattr(tools, name), name, title=title, description=words, annotations=ANNOTATIONS[name])
+    return [
+        make_strict(
+            Tool.from_function(
+                getattr(tools, name), name, title=title, description=words, annotations=ANNOTATIONS[name]
+            )
+        )
+        for name, (title, words) in TOOLS.items()
+    ]

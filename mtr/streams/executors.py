@@ -271,6 +271,6 @@ def ensure_sound(command: str | Sequence[str], timeout_s: float | None, director
         raise InvalidRequest(f"timeout is {timeout_s}: it is a number of seconds above 0")
     if directory is not None and not os.path.isdir(directory):
         what = "is no directory" if os.path.lexists(directory) else "does not exist"
-        raise InvalidRequest(f"working_directory {directory!r} {what}")
+        raise InvalidRequest(f"working_directory {directory!r} {what}", hint="name one that is there, or make it first")
     if directory is not None and not os.access(directory, os.X_OK):
         raise InvalidRequest(f"working_directory {directory!r} cannot be entered: permission denied")

@@ -56,7 +56,7 @@ def test_a_short_command_is_one_call(home: Home, jobs: Jobs) -> None:
         async with open_agent(home, jobs.project) as agent:
             found = await agent.call("run_command", command="printf 'zwölf\\n'", wait_s=40)
             assert (found["status"], found["exit_code"], found["stdout"]) == ("completed", 0, "zwölf\n")
-            assert found["caps"]["timeout_s"] == 30
+            assert found["caps"]["timeout"] == 30
             assert found["server"] == "lab"
 
     play(act)
@@ -97,12 +97,16 @@ def test_the_tools_tell_what_they_take_and_give(home: Home, project: Path) -> No
                 assert None not in (tool.annotations.read_only_hint, tool.annotations.destructive_hint)
                 assert None not in (tool.annotations.idempotent_hint, tool.annotations.open_world_hint)
                 assert all(told.get("description") for told in tool.input_schema["properties"].values()), tool.name
+                assert tool.input_schema["additionalProperties"] is False
+                assert '"title"' not in json.dumps([tool.input_schema, tool.output_schema])
             run = tools["run_command"].input_schema["properties"]
             defaults = {name: run[name].get("default") for name in run}
             assert defaults == {
                 "command": None, "timeout": 30, "working_directory": None, "use_pty": False,
                 "keep_stdin": False, "max_buffer_size": 10485760, "server": None, "sync": True, "wait_s": 0,
             }  # fmt: skip
+            read = [f"{tool.description}{json.dumps(tool.input_schema)}" for tool in tools.values()]
+            assert sum(map(len, read)) < 9_500, "a client puts all of it into each conversation"
             assert set(tools) == {
                 "run_command", "query_command_status", "send_command_input", "terminate_command", "list_commands",
                 "list_servers", "sync_files", "get_file", "put_file",
@@ -351,11 +355,100 @@ def test_errors_say_what_to_do_next(home: Home, project: Path) -> None:
             words = await agent.fail("run_command", command="true", server="nowhere")
             assert "nowhere" in words
             assert "next: " in words
-            assert "timeout" in await agent.fail("run_command", command="true", timeout=-1)
+            assert "list_servers" in words
+            words = await agent.fail("run_command", command="true", server="local", working_directory="nowhere")
+            assert "does not exist" in words
+            assert "next: " in words
+            words = await agent.fail("run_command", command="true", timeout=-1)
+            assert "timeout=-1: " in words
+            assert "next: " in words
+            assert "pydantic" not in words
             token = await agent.run("true", working_directory="/proc/not/there", sync=False)
             found = await agent.ends(token)
             assert found["exit_code"] == 125
             assert "/proc/not/there" in found["error"]
+
+    play(act)
+
+
+def test_an_argument_that_is_none_is_refused_and_told_what_there_is(home: Home, jobs: Jobs) -> None:
+    """Left out without a word, timeout_s=3600 would be a timeout of 30 s; nothing is started."""
+
+    async def act() -> None:
+        async with open_agent(home, jobs.project) as agent:
+            words = await agent.fail("run_command", command="touch never", timeout_s=3600, cwd="src")
+            assert "takes no timeout_s" in words
+            assert "takes no cwd" in words
+            assert "next: call run_command again; it takes command (required), timeout, working_directory," in words
+            assert "needs command" in await agent.fail("run_command")
+            assert (await agent.call("list_commands"))["commands"] == []
+
+    play(act)
+
+
+def test_a_dialogue_that_is_none_says_how_to_start_one(home: Home, jobs: Jobs) -> None:
+    """In the words of these tools, not of the library."""
+
+    async def act() -> None:
+        async with open_agent(home, jobs.project) as agent:
+            token = await agent.run("sleep 60")
+            await agent.call("query_command_status", token=token, wait_s=1)
+            assert "keep_stdin=true" in await agent.fail("send_command_input", token=token, text="x")
+            await agent.call("terminate_command", token=token)
+
+    play(act)
+
+
+def test_a_negative_offset_reads_the_end(home: Home, jobs: Jobs) -> None:
+    """From a whole character on, in one call; where there is less, all of it. On servers, and here."""
+
+    async def act() -> None:
+        async with open_agent(home, jobs.project) as agent:
+            for server in ("lab", "local"):
+                token = await agent.run("seq 1 20000; echo zwölf >&2", server=server)
+                await agent.ends(token)
+                found = await agent.call("query_command_status", token=token, stdout_offset=-12, stderr_offset=-4)
+                assert (found["stdout"], found["stdout_start"]) == ("19999\n20000\n", 108882)
+                assert (found["stderr"], found["stderr_start"]) == ("lf\n", 4)
+                assert "stderr_base64" not in found
+                assert (found["next_stdout_offset"], found["more"]) == (108894, False)
+                found = await agent.call("query_command_status", token=token, stderr_offset=-99)
+                assert (found["stderr"], found["more"]) == ("zwölf\n", True)
+            found = await agent.call("query_command_status", token="0123abcd", stdout_offset=-1)
+            assert found["status"] == "not_found"
+
+    play(act)
+
+
+def test_an_answer_holds_nothing_that_says_nothing(home: Home, jobs: Jobs) -> None:
+    """Its size is paid for with each look of a long watch; one that waited for the end does not speak of the start."""
+
+    async def act() -> None:
+        async with open_agent(home, jobs.project) as agent:
+            found = await agent.call("run_command", command="true", wait_s=40)
+            assert not {"message", "hint", "stdout_start", "stderr_truncated_bytes"} & {*found}
+            token = await agent.run("sleep 60")
+            found = await agent.call("query_command_status", token=token, wait_s=1)
+            assert 'wait_for="end"' in found["hint"]
+            await agent.call("terminate_command", token=token)
+
+    play(act)
+
+
+def test_the_list_is_of_what_runs_where_that_is_asked(home: Home, jobs: Jobs) -> None:
+    """As mtr job list --running; limit shows fewer, and total says of how many."""
+
+    async def act() -> None:
+        async with open_agent(home, jobs.project) as agent:
+            for _ in range(2):
+                await agent.ends(await agent.run("true"))
+            token = await agent.run("sleep 60")
+            await agent.call("query_command_status", token=token, wait_s=1)
+            found = await agent.call("list_commands", running=True)
+            assert ([row["token"] for row in found["commands"]], found["total"]) == ([token], 1)
+            found = await agent.call("list_commands", limit=2)
+            assert (len(found["commands"]), found["total"]) == (2, 3)
+            await agent.call("terminate_command", token=token)
 
     play(act)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +102,13 @@ def test_a_long_list_is_cut_and_says_of_how_many() -> None:
     assert found["commands"][0]["token"] == str(MAX_LISTED + 4)
     assert len(found["commands"][0]["command"]) == MAX_COMMAND_CHARACTERS + 1
     assert found["not_asked"] == [{"server": "off", "error": "down [error]\nnext: mtr up"}]
+
+
+def test_a_command_of_a_server_with_two_names_is_one() -> None:
+    """Each name tells of it; another command with the same token stays."""
+    one = Listed("t", "lab", "running", "x", None, 1.0)
+    found = build_list([one, replace(one, server="me@lab"), replace(one, command="y")], {})
+    assert (len(found["commands"]), found["total"]) == (2, 2)
 
 
 def test_an_error_is_what_where_and_what_next() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import stat
@@ -78,6 +79,11 @@ def test_what_else_is_in_the_file_stays(tmp_path: Path) -> None:
         '{"context_servers": []}',
         "[]",
         "\xff",
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '{"a": "\\ud800"}',
+        "[" * 100_000,
+        "null",
     ],
 )
 def test_a_file_that_is_not_understood_whole_is_left_and_shown_what_to_do(tmp_path: Path, text: str) -> None:
@@ -89,6 +95,31 @@ def test_a_file_that_is_not_understood_whole_is_left_and_shown_what_to_do(tmp_pa
     assert planned.after is None
     assert planned.problem
     assert json.loads(planned.snippet)["context_servers"]["mtr"]["command"] == "/opt/bin/mtr"
+
+
+@pytest.mark.parametrize("text", ["", "\ufeff", "\ufeff{}", '{\r\n "a": 1.0\r\n}\r\n'])
+def test_the_mark_and_the_ends_of_lines_of_an_editor_stay(tmp_path: Path, text: str) -> None:
+    """As some editors write them; an empty file is none that is wrong."""
+    path = tmp_path / ".claude.json"
+    path.write_bytes(text.encode())
+    install(plan(tmp_path, "claude-code"))
+    data = path.read_bytes()
+    assert data.startswith(codecs.BOM_UTF8) == text.startswith("\ufeff")
+    assert data.count(b"\n") == (data.count(b"\r\n") if "\r" in text else data.count(b"\n") - data.count(b"\r"))
+    assert json.loads(data.decode("utf-8-sig"))["mcpServers"]["mtr"]
+    assert plan(tmp_path, "claude-code").is_there
+
+
+def test_a_file_that_may_not_be_written_is_left(tmp_path: Path) -> None:
+    """It would be replaced in spite of its mode; what is no file at all is an error."""
+    path = tmp_path / ".claude.json"
+    path.write_text("{}")
+    path.chmod(0o400)
+    assert plan(tmp_path, "claude-code").problem == "it is read-only"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(MtrError, match="no file"):
+        plan(tmp_path, "claude-code")
 
 
 def test_toml_keeps_its_comments(tmp_path: Path) -> None:
@@ -105,8 +136,14 @@ def test_toml_keeps_its_comments(tmp_path: Path) -> None:
     }
     assert plan(tmp_path, "codex").is_there
     assert "already" in plan(tmp_path, "codex", server="other").problem
-    path.write_text("mcp_servers = {}\n")
-    assert plan(tmp_path, "codex").problem
+    for text in ("mcp_servers = {}\n", "mcp_servers = [1]\n", "mcp_servers.mtr = 1\n"):
+        path.write_text(text)
+        assert "mcp_servers" in plan(tmp_path, "codex").problem
+    path.write_text("a = \n")
+    assert "not TOML" in plan(tmp_path, "codex").problem
+    path.write_bytes(b'model = "x"\r\n')
+    install(plan(tmp_path, "codex"))
+    assert path.read_bytes().count(b"\n") == path.read_bytes().count(b"\r\n")
 
 
 def test_the_server_learns_of_the_project(tmp_path: Path) -> None:
