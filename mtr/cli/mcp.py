@@ -34,8 +34,11 @@ def mcp(context: click.Context, *, http: bool, host: str, port: int, token_file:
       mtr -s gpu-01 -C ~/proj mcp     with a default server, for that project
 
     The agent gets tools to run commands (each a durable job of mtr job), to read what they print piece by piece, to
-    send input, to end them, to bring files there and back, to list servers. Nobody is asked anything: log in once
-    with mtr up where a login asks. It needs the extra: pip install 'mtremote[mcp]'
+    send input, to end them, to bring files there and back, to list servers. What it may do is said by policy in
+    the configuration. Nobody is asked anything: log in once with mtr up where a login asks.
+
+    \b
+    It needs the extra: pip install 'mtremote[mcp]'
     """  # noqa: D301  click's mark for lines that stay as they are
     if context.invoked_subcommand is not None:
         return None
@@ -47,6 +50,10 @@ def mcp(context: click.Context, *, http: bool, host: str, port: int, token_file:
 
     desk = open_desk(invocation.directory, invocation.server, os.environ)
     if not http:
+        if os.isatty(0):
+            from mtr.voice import Voice
+
+            Voice().say("waits for a client on stdin; Ctrl-C ends it. mtr mcp install CLIENT lets a client start it")
         return serve_stdio(desk)
     from mtr.mcp.http import serve_http
 
@@ -66,11 +73,16 @@ def mcp(context: click.Context, *, http: bool, host: str, port: int, token_file:
 def install(invocation: Invocation, client: str, *, only_print: bool, scope: str | None) -> int:
     """Write mtr into the configuration of CLIENT; what else is in the file stays as it is.
 
+    \b
+      mtr mcp install claude-code                for all who work on the project
+      mtr -s gpu-01 mcp install codex --print    shown, to put it there by hand
+
     CLIENT is claude-code, claude-desktop, codex, cursor, gemini, vscode, windsurf or zed. With -s, that server is the
     default there; with -C, it works for that project wherever the client is.
 
-    A file with comments is left alone: what is to be put into it is printed, and the status is 1.
-    """
+    A JSON file with comments, or a read-only one, is left alone: what is to be put into it is printed, and the status
+    is 1.
+    """  # noqa: D301  as above
     from mtr.mcp import clients
     from mtr.mcp.extra import ensure_sdk
     from mtr.voice import Voice

@@ -107,8 +107,11 @@ def _skip_torn(piece: Piece, offset: int) -> Piece:
 
 def build_started(token: str, server: str, caps: Mapping[str, object]) -> dict[str, Any]:
     """Return the answer to a command that is being started."""
+    from mtr.agent.model import LOCAL
+
+    where = "this machine" if server == LOCAL else server
     message = (
-        f"Being started on {server}. Next: query_command_status(token={token!r}, wait_s={MAX_WAIT_S:g}, "
+        f"Being started on {where}. Next: query_command_status(token={token!r}, wait_s={MAX_WAIT_S:g}, "
         'wait_for="end"), and again with next_stdout_offset while it runs.'
     )
     return {"token": token, "status": PENDING, "message": message, "server": server, "caps": dict(caps)}
@@ -202,6 +205,8 @@ def _build_listed(one: Listed) -> dict[str, Any]:
 
 def build_servers(statuses: Statuses, default: str) -> dict[str, Any]:
     """Return the servers, and what is wrong with the configuration."""
+    from mtr.agent.model import LOCAL
+
     rows = [
         {
             "name": row.name,
@@ -214,7 +219,13 @@ def build_servers(statuses: Statuses, default: str) -> dict[str, Any]:
         for row in statuses.rows
     ]
     error = render_failure(statuses.error) if statuses.error is not None else ""
-    return {"servers": rows[:MAX_LISTED], "default": default, "error": error, "caps": {"servers": MAX_LISTED}}
+    hint = (
+        "no server is configured: commands run on this machine. mtr init sets one up"
+        if default == LOCAL and not rows
+        else ""
+    )
+    told = {"servers": rows[:MAX_LISTED], "default": default, "error": error, "hint": hint}
+    return spare(told | {"caps": {"servers": MAX_LISTED}})
 
 
 def build_file(path: str, server: str, piece: FilePiece, *, limit_bytes: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mtr.errors import UsageError
 from mtr.mcp.answers import render_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mcp.server.mcpserver.tools import Tool
 
@@ -31,20 +31,22 @@ class Server(MCPServer[Any]):
         Raises:
             ToolError: the arguments are wrong, or what was asked for has failed.
         """
+        takes = {tool.name: tool.input_schema for tool in await self.list_tools()}.get(name, {})
+        unknown = [f"{name} takes no {word}" for word in arguments if takes and word not in takes["properties"]]
+        if unknown:
+            missing = [f"{name} needs {word}" for word in takes.get("required", ()) if word not in arguments]
+            raise ToolError(render_failure(_build_error(name, [*missing, *unknown], takes)))
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
             if not isinstance(error.__cause__, ValidationError):
                 raise
-            takes = {tool.name: tool.input_schema for tool in await self.list_tools()}[name]
-            raise ToolError(render_failure(_build_error(name, error.__cause__, takes))) from error
+            found = [_render(name, one) for one in error.__cause__.errors(include_url=False, include_context=False)]
+            raise ToolError(render_failure(_build_error(name, found, takes))) from error
 
 
-def make_strict(tool: Tool) -> Tool:
-    """Let ``tool`` refuse arguments that it does not know, and tell its schemas without titles; return it."""
-    model = tool.fn_metadata.arg_model
-    model.model_config["extra"] = "forbid"
-    model.model_rebuild(force=True)
+def tell_strictly(tool: Tool) -> Tool:
+    """Let the schemas of ``tool`` say that it takes nothing else, and have no titles; return it."""
     tool.parameters = _drop_titles(tool.parameters) | {"additionalProperties": False}
     tool.fn_metadata.output_schema = _drop_titles(tool.fn_metadata.output_schema)
     return tool
@@ -60,17 +62,14 @@ def _drop_titles(schema: Any) -> Any:
     return {key: _drop_titles(part) for key, part in schema.items() if key != "title" or not isinstance(part, str)}
 
 
-def _build_error(name: str, error: ValidationError, takes: Mapping[str, Any]) -> UsageError:
+def _build_error(name: str, found: Sequence[str], takes: Mapping[str, Any]) -> UsageError:
     needed = set(takes.get("required", ()))
     known = ", ".join(f"{one} (required)" if one in needed else one for one in takes["properties"])
-    found = [_render(name, one) for one in error.errors(include_url=False, include_context=False)]
     return UsageError("; ".join(found), hint=f"call {name} again; it takes {known or 'nothing'}")
 
 
 def _render(name: str, one: Mapping[str, Any]) -> str:
     where = ".".join(map(str, one["loc"]))
-    if one["type"] == "extra_forbidden":
-        return f"{name} takes no {where}"
     if one["type"] == "missing":
         return f"{name} needs {where}"
     shown = repr(one["input"])

@@ -56,12 +56,13 @@ def serve_http(desk: Desk, host: str, port: int, token_file: str | None, environ
             drop_file(path)
         desk.close()
 
+    # Before it is told that it serves: a signal in between would leave the token's file.
+    prepare_to_stay(close)
     name = f"[{host}]" if ":" in host else host
     voice = Voice()
     voice.say(f"serving at http://{name}:{port}{PATH}")
     voice.say(f"Authorization: Bearer {token}")
     voice.say(f"the token is in {path}; Ctrl-C ends it, and the commands go on")
-    prepare_to_stay(close)
     anyio.run(_serve, application, listening)
     close()
     return 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from mtr import __version__
+from mtr.errors import ProjectError
 from mtr.mcp.arguments import Server
 from mtr.mcp.desk import Desk
 from mtr.mcp.prompts import add_prompts
@@ -45,7 +46,13 @@ def build_server(desk: Desk) -> Server:
 
 
 def open_desk(directory: str | None, server: str | None, environ: Mapping[str, str]) -> Desk:
-    """Return a desk whose agent works in ``directory``, with ``server`` as the default."""
+    """Return a desk whose agent works in ``directory``, with ``server`` as the default.
+
+    Raises:
+        ProjectError: there is no such directory. Nothing would be configured there, and commands would run here.
+    """
+    if directory is not None and not os.path.isdir(directory):
+        raise ProjectError(f"{directory} is not a directory", hint="mtr -C DIR mcp, with a directory that is there")
 
     def open_agent() -> Agent:
         from mtr.agent.agent import Agent

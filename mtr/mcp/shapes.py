@@ -104,6 +104,7 @@ class ServerList(BaseModel):
     servers: list[ListedServer]
     default: str
     error: str = Field(description="What is wrong with the configuration.")
+    hint: str = ""
     caps: Caps = Field(description=_CAPS)
 
 

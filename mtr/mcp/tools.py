@@ -36,7 +36,7 @@ from mtr.mcp.answers import (
     render_failure,
     spare,
 )
-from mtr.mcp.arguments import make_strict
+from mtr.mcp.arguments import tell_strictly
 from mtr.mcp.waiting import FAR, Wait
 from mtr.mcp.words import TOOLS
 
@@ -389,7 +389,7 @@ def build_tools(desk: Desk) -> list[Tool]:
     """Return the tools that a server offers."""
     tools = Tools(desk)
     return [
-        make_strict(
+        tell_strictly(
             Tool.from_function(
                 getattr(tools, name), name, title=title, description=words, annotations=ANNOTATIONS[name]
             )

@@ -453,6 +453,20 @@ def test_the_list_is_of_what_runs_where_that_is_asked(home: Home, jobs: Jobs) ->
     play(act)
 
 
+def test_without_a_server_it_is_said_that_commands_run_here(home: Home, project: Path) -> None:
+    """Or a model takes this machine for a server."""
+    (project / ".mtr" / "config.yaml").unlink()
+
+    async def act() -> None:
+        async with open_agent(home, project) as agent:
+            assert "run on this machine" in (await agent.call("list_servers"))["hint"]
+            started = await agent.call("run_command", command="true")
+            assert "started on this machine" in started["message"]
+            await agent.ends(started["token"])
+
+    play(act)
+
+
 def test_files_are_read_written_and_fetched(home: Home, jobs: Jobs) -> None:
     """In pieces, whole or not at all, with their mode; hostile names are names."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import pexpect
 
 from tests.integration.test_mcp_ways import Wire
 from tests.lab.home import MTR
@@ -88,6 +89,22 @@ def test_without_the_sdk_it_says_how_to_get_it(home: Home, project: Path) -> Non
     assert (done.returncode, done.stdout) == (125, b"")
     assert b"the Python package mcp is not installed" in done.stderr
     assert b"-m pip install 'mtremote[mcp]'" in done.stderr
+
+
+def test_a_directory_that_is_none_is_an_error_at_the_start(home: Home, project: Path) -> None:
+    """Nothing would be configured there, and what was meant for a server would run on this machine."""
+    done = home.run_mtr(["-C", "${workspaceFolder}", "mcp"], project)
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert b"${workspaceFolder} is not a directory" in done.stderr
+
+
+def test_who_types_it_is_told_what_it_waits_for(home: Home, project: Path) -> None:
+    """On a terminal, where no client speaks; a client is told nothing."""
+    typed = home.spawn_mtr(["mcp"], project)
+    typed.expect("waits for a client")
+    typed.sendintr()
+    typed.expect(pexpect.EOF)
+    typed.close()
 
 
 def test_install_writes_what_the_client_then_starts(home: Home, project: Path) -> None:
