@@ -81,7 +81,9 @@ class LocalCommands:
     def _list(self) -> Iterator[Listed]:
         for known in self._service.list():
             command = render_command(known.command)
-            yield Listed(known.token, LOCAL, known.status, command, known.exit_code, None, known.execution_time_s)
+            yield Listed(
+                known.token, LOCAL, known.status, command, known.exit_code, known.started_s, known.execution_time_s
+            )
 
     def close(self) -> None:
         """End all of them."""

@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -21,7 +22,7 @@ from mtr.state import drop_file, ensure_state_dir, write_atomic
 from mtr.voice import Voice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -45,19 +46,18 @@ def serve_http(desk: Desk, host: str, port: int, token_file: str | None, environ
     listening = listen(host, port)
     port = listening.getsockname()[1]
     path = token_file or f"{ensure_state_dir(environ)}/mcp-{port}.token"
-    token = load_token(path) if token_file else make_token(path)
     server = build_server(desk)
-    application = Guard(
-        server.streamable_http_app(streamable_http_path=PATH, max_request_body_size=MAX_BODY_BYTES), token
-    )
 
     def close() -> None:
         if token_file is None:
             drop_file(path)
         desk.close()
 
-    # Before it is told that it serves: a signal in between would leave the token's file.
-    prepare_to_stay(close)
+    prepare_to_stay(close)  # Before there is a token, which a signal is to take away again.
+    token = load_token(path) if token_file else make_token(path)
+    application = Guard(
+        server.streamable_http_app(streamable_http_path=PATH, max_request_body_size=MAX_BODY_BYTES), token
+    )
     name = f"[{host}]" if ":" in host else host
     voice = Voice()
     voice.say(f"serving at http://{name}:{port}{PATH}")
@@ -72,8 +72,10 @@ async def _serve(application: ASGIApp, listening: socket.socket) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
-        def install_signal_handlers(self) -> None:
-            """Leave them: a signal ends the process."""
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Leave them: a signal ends the process, whoever still holds a stream open."""
+            yield
 
     config = uvicorn.Config(application, log_config=None, access_log=False, server_header=False)
     await Server(config).serve(sockets=[listening])

@@ -191,7 +191,7 @@ def _find_flaw(server: Server, text: str, endpoint: Endpoint, environ: Mapping[s
     """Return why ``text`` would not lead where ``endpoint`` does; "" where it would."""
     if any(not c.isprintable() and c != "\n" for c in text):
         return "its settings hold control characters"
-    path = f"{ensure_runtime_dir(environ)}/tried.{os.getpid()}"
+    path = f"{ensure_runtime_dir(environ)}/tried.{os.urandom(4).hex()}.{os.getpid()}.tmp"
     try:
         write_atomic(path, text.encode(errors="surrogateescape"))
         found = _ask(server.name, endpoint, ensure_plain_config(environ, path), environ)

@@ -46,6 +46,8 @@ class Summary:
     """What went wrong beside the command itself: why it could not be started, output lost, processes that stay."""
     notice: str
     """What was done otherwise than asked: pipes in place of a terminal."""
+    started_s: float | None = None
+    """When it was begun, in seconds since 1970."""
 
     @classmethod
     def of_nobody(cls, token: str) -> Summary:
@@ -109,6 +111,7 @@ class Command:
     timeout_occurred: bool = False
     error: str = ""
     notice: str = ""
+    started_s: float | None = None
     began_s: float | None = None
     ended_s: float | None = None
 
@@ -165,6 +168,7 @@ class Command:
                 stderr_length=self.stderr.length,
                 error="; ".join(filter(None, (self.error, self.executor.fault if self.executor else ""))),
                 notice=self.notice,
+                started_s=self.started_s,
             )
 
     @property

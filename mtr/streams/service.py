@@ -239,7 +239,7 @@ class RunCmdService:
     # -- one command
 
     def _run(self, command: Command, env: Mapping[str, str]) -> None:
-        command.began_s = time.monotonic()
+        command.started_s, command.began_s = time.time(), time.monotonic()
         try:
             executor = self._start(command, env)
         except Exception as error:  # noqa: BLE001  whatever it is, somebody waits for its end

@@ -124,6 +124,17 @@ def test_what_is_ended_while_it_starts_never_goes_on(agent: Agent, where: str) -
     assert not processes_mentioning(["sleep 4714"])
 
 
+def test_commands_here_and_on_servers_are_told_by_their_age(agent: Agent) -> None:
+    """Each with the time of its start, so that one list of both has the newest first."""
+    tokens = []
+    for where in ("local", "lab", "local"):
+        tokens.append(agent.run(Order("true", 60, sync=False), where)[0])
+        end(agent, tokens[-1])
+    listed = {one.token: one.started_s for one in agent.list_commands()[0]}
+    assert None not in listed.values()
+    assert listed[tokens[0]] < listed[tokens[2]]  # a server counts whole seconds
+
+
 def test_what_could_not_be_started_can_be_ended(agent: Agent) -> None:
     """It has ended already, and is left as it is."""
     token, _ = agent.run(Order("true", 60, directory="/proc/none/such"))

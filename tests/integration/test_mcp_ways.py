@@ -220,6 +220,20 @@ def test_over_http_nothing_is_answered_to_who_may_not_ask(home: Home, project: P
         assert ask(port, {}, "GET")[0] == ask(port, {}, "DELETE")[0] == ask(port, {}, "OPTIONS")[0] == 401
 
 
+def test_a_signal_ends_it_whoever_still_asks(home: Home, project: Path) -> None:
+    """Over HTTP a request that is not whole yet, and may never be, holds up no end."""
+    with serve_http(home, project) as (process, port, token):
+        half = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        half.putrequest("POST", "/mcp")
+        for name, value in (("Authorization", f"Bearer {token}"), ("Content-Length", "9")):
+            half.putheader(name, value)
+        half.endheaders(b"{")
+        assert ask(port, {"Authorization": f"Bearer {token}"})[0] == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
+        half.close()
+
+
 def test_the_token_is_new_private_and_gone_with_the_server(home: Home, project: Path) -> None:
     """In the state directory, for its user alone."""
     with serve_http(home, project) as (process, port, token):
