@@ -140,7 +140,10 @@ def build_unknown(token: str, words: str, *, limit_bytes: int) -> dict[str, Any]
     for name in ("stdout", "stderr"):
         answer |= {name: "", f"{name}_length": 0, f"{name}_truncated": False, f"{name}_truncated_bytes": 0}
         answer |= {f"{name}_start": 0, f"next_{name}_offset": 0}
-    hint = "list_commands tells which tokens there are; a job that was removed is there no more"
+    hint = (
+        "list_commands tells which tokens there are; a job that was removed is there no more. One that was pending when"
+    )
+    hint += " mtr mcp ended may not have begun: ask once more, then start it again"
     answer |= {"more": False, "error": words, "hint": hint}
     answer["caps"] = {"wait_s": MAX_WAIT_S, "max_bytes": limit_bytes, "max_bytes_at_most": MAX_BYTES}
     return answer
@@ -208,7 +211,12 @@ def render_failure(error: MtrError) -> str:
     detail = error.detail.strip()
     if len(detail) > MAX_ERROR_CHARACTERS:
         detail = f"[…] {detail[-MAX_ERROR_CHARACTERS:]}"
-    lines = [f"{error.message} [{error.code}]", detail, f"next: {error.hint}" if error.hint else ""]
+    # What was asked for stands in the others, and may be of any length.
+    message, hint = (
+        text if len(text) <= MAX_ERROR_CHARACTERS else f"{text[:MAX_ERROR_CHARACTERS]} […]"
+        for text in (error.message, error.hint)
+    )
+    lines = [f"{message} [{error.code}]", detail, f"next: {hint}" if hint else ""]
     return sanitize("\n".join(line for line in lines if line))
 
 
