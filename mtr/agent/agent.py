@@ -6,7 +6,6 @@ up no other.
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from mtr.agent.files import ensure_within, read_piece, write_whole
 from mtr.agent.fresh_config import FreshConfig
-from mtr.agent.local_commands import LocalCommands, resolve_directory
+from mtr.agent.judged import ensure_inside, judge_path
+from mtr.agent.local_commands import LocalCommands
 from mtr.agent.model import Listed, Order, TokenUnknown
 from mtr.agent.remote_commands import RemoteCommands
 from mtr.agent.verdicts import NOT_OWN, is_job_id, settle_again
 from mtr.audit import open_audit
 from mtr.config.project import find_project
-from mtr.config.remote_dir import resolve_remote_dir
 from mtr.config.select import select_server
 from mtr.errors import MtrError, UsageError
 from mtr.jobs.noted import find_noted
@@ -31,10 +30,6 @@ from mtr.policy import (
     PolicyRefused,
     Verdict,
     build_policy,
-    find_bases,
-    list_secret_files,
-    resolve_local,
-    resolve_remote,
 )
 from mtr.remote import connect
 from mtr.status import load_statuses
@@ -176,21 +171,12 @@ class Agent:
         policy, name = build_policy(config), server or self._choose_server(config)
         policy.resolve_timeout(order.timeout_s)
         if order.directory is not None and policy.is_active:
-            self._ensure_inside(order.directory, name, config, policy)
+            project = find_project(self.directory, self.environ)
+            ensure_inside(order.directory, name, config, policy, project, self.environ)
         verdict = policy.judge(name, order.command, can_ask=can_ask)
         if verdict.outcome != REFUSED and order.sync and name != LOCAL and policy.is_read_only:
             verdict = policy.judge_change(name, "sync files to")
         return name, verdict
-
-    def _ensure_inside(self, directory: str, name: str, config: Config, policy: Policy) -> None:
-        project = find_project(self.directory, self.environ)
-        if name == LOCAL:
-            root = os.path.realpath(project.root)
-            if os.path.commonpath([root, os.path.realpath(resolve_directory(root, directory))]) != root:
-                raise PolicyRefused("the directory lies outside the project", hint=f"name one below {root}")
-        else:
-            server = select_server(config, name, self.environ)
-            resolve_remote(directory, resolve_remote_dir(server, project, self.environ), policy)
 
     def run(self, order: Order, server: str | None = None, *, verdict: Verdict | None = None) -> tuple[str, str]:
         """Begin to start what is ordered; return its token and the server's name at once.
@@ -376,21 +362,7 @@ class Agent:
     def _judge_path(self, tool: str, name: str, path: str, *, local: str | None = None, changes: bool = False) -> str:
         """Judge and note what is asked of the file ``path`` of server ``name``; return where ``local`` is here."""
         config, project = self.load_config(), find_project(self.directory, self.environ)
-        policy, place = build_policy(config), ""
-        verdict = policy.judge_change(name) if changes else policy.judge_server(name)
-        server = select_server(config, name, self.environ) if name != LOCAL else None
-        try:
-            if server is not None:
-                resolve_remote(path, resolve_remote_dir(server, project, self.environ), policy)
-            if local is not None:
-                secrets, bases = (
-                    list_secret_files(config, project, self.environ),
-                    find_bases(project, server, self.environ),
-                )
-                found = resolve_local(local, project, bases=bases, secret_files=secrets)
-                place = f"{found.path}/" if local.endswith("/") else str(found.path)
-        except PolicyRefused as error:
-            verdict = replace(verdict, outcome=REFUSED, reason=error.message, hint=error.hint)
+        verdict, place = judge_path(name, path, config, project, self.environ, local=local, changes=changes)
         self.note(verdict, tool=tool, server=name, path=path)
         verdict.ensure()
         return place

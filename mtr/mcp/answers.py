@@ -107,7 +107,7 @@ def _skip_torn(piece: Piece, offset: int) -> Piece:
 
 def build_started(token: str, server: str, caps: Mapping[str, object]) -> dict[str, Any]:
     """Return the answer to a command that is being started."""
-    from mtr.agent.model import LOCAL
+    from mtr.policy import LOCAL
 
     where = "this machine" if server == LOCAL else server
     message = (
@@ -169,7 +169,10 @@ def build_unknown(token: str, words: str, *, limit_bytes: int) -> dict[str, Any]
     """Return the answer to a token that no command has."""
     from mtr.agent.model import Look
 
-    hint = "list_commands tells which tokens there are; a job that was removed is there no more"
+    hint = (
+        "list_commands tells which tokens there are; a job that was removed is there no more. One that was pending "
+        "when mtr mcp ended may not have begun: ask once more, then start it again"
+    )
     return build_status(Look(token, "", NOT_FOUND, error=words, hint=hint), limit_bytes=limit_bytes)
 
 
@@ -205,7 +208,7 @@ def _build_listed(one: Listed) -> dict[str, Any]:
 
 def build_servers(statuses: Statuses, default: str) -> dict[str, Any]:
     """Return the servers, and what is wrong with the configuration."""
-    from mtr.agent.model import LOCAL
+    from mtr.policy import LOCAL
 
     rows = [
         {
@@ -248,7 +251,12 @@ def render_failure(error: MtrError) -> str:
     detail = error.detail.strip()
     if len(detail) > MAX_ERROR_CHARACTERS:
         detail = f"[…] {detail[-MAX_ERROR_CHARACTERS:]}"
-    lines = [f"{error.message} [{error.code}]", detail, f"next: {hint}" if (hint := _find_hint(error)) else ""]
+    # What was asked for stands in these, and may be of any length.
+    message, hint = (
+        text if len(text) <= MAX_ERROR_CHARACTERS else f"{text[:MAX_ERROR_CHARACTERS]} […]"
+        for text in (error.message, _find_hint(error))
+    )
+    lines = [f"{message} [{error.code}]", detail, f"next: {hint}" if hint else ""]
     return sanitize("\n".join(line for line in lines if line))
 
 

@@ -9,7 +9,7 @@ inside the project to a file outside; ``replace`` writes through none, since it 
 Never touched, at any depth and however they are spelt: ``.git`` (hooks, and configuration that runs programs) and
 ``.mtr`` (passwords, trust); nor any file that is given as secret, under whatever name.
 
-On a server the path alone is looked at. A link there may lead out, which a command could follow as well.
+On a server the path alone is looked at here; links are followed there (``shell/remote/within.sh``).
 """
 
 from __future__ import annotations

@@ -64,13 +64,17 @@ class Wire:
         return self.send("tools/call", name=tool, arguments=arguments)
 
     def answer(self, number: int) -> dict[str, Any]:
-        """Return the answer to a request; every line on the way is a message."""
+        """Return the answer to a request that the protocol has taken."""
+        return dict(self.result(number)["result"])
+
+    def result(self, number: int) -> dict[str, Any]:
+        """Return the message that answers a request; every line on the way is one."""
         assert self.process.stdout
         while True:
             found = json.loads(self.process.stdout.readline())
             assert found["jsonrpc"] == "2.0"
             if found.get("id") == number:
-                return dict(found["result"])
+                return dict(found)
 
 
 @contextmanager
@@ -165,14 +169,16 @@ def serve_http(home: Home, project: Path, *options: str) -> Iterator[tuple[subpr
         process.communicate()
 
 
-def ask(port: int, headers: dict[str, str], method: str = "POST") -> tuple[int, str]:
+def ask(
+    port: int, headers: dict[str, str], method: str = "POST", *, path: str = "/mcp", body: str = ""
+) -> tuple[int, str]:
     """Send the beginning of a session with these headers; return the status and what stands in the answer."""
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello})
+    body = body or json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello})
     more = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        connection.request(method, "/mcp", body, more | headers)
+        connection.request(method, path, body, more | headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
     finally:
