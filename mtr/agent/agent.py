@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mtr.agent.files import ensure_within, read_piece, write_whole
 from mtr.agent.fresh_config import FreshConfig
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from mtr.agent.commands import Commands
     from mtr.agent.files import FilePiece
     from mtr.agent.model import Look
     from mtr.audit import AuditLog
@@ -55,25 +56,6 @@ FAR = 2**31 - 1
 
 MAX_LOCAL = 100
 """Commands on this machine at once, where the policy names no other number."""
-
-
-class Commands(Protocol):
-    """What there is of commands on one machine; errors as those of :class:`Agent`."""
-
-    def start(self, order: Order) -> str:
-        """Begin to start what is ordered; return its token at once."""
-
-    def look(self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float) -> Look:
-        """Tell how it stands, and what it has printed behind ``offsets``."""
-
-    def send(self, token: str, data: bytes, *, end: bool) -> None:
-        """Let it read ``data``; with ``end`` there will be no more."""
-
-    def terminate(self, token: str) -> None:
-        """End it with all that it has started."""
-
-    def list(self) -> Sequence[Listed]:
-        """Return all of them, the oldest first."""
 
 
 class _Caller(threading.local):
