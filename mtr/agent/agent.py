@@ -23,14 +23,7 @@ from mtr.config.project import find_project
 from mtr.config.select import select_server
 from mtr.errors import MtrError, UsageError
 from mtr.jobs.noted import find_noted
-from mtr.policy import (
-    ALLOWED,
-    LOCAL,
-    REFUSED,
-    PolicyRefused,
-    Verdict,
-    build_policy,
-)
+from mtr.policy import ALLOWED, LOCAL, REFUSED, PolicyRefused, Verdict, build_policy
 from mtr.remote import connect
 from mtr.status import load_statuses
 from mtr.streams.command import COMPLETED
