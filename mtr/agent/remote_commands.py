@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mtr.agent.model import BY, Listed, Look, Order, TokenUnknown, render_command
-from mtr.errors import EXIT_FAILURE, MtrError
+from mtr.errors import EXIT_FAILURE, ConnectionLost, MtrError
 from mtr.jobs.ask import load_jobs, send_input, stop_job
 from mtr.jobs.choose import choose_job
 from mtr.jobs.look import look_at
@@ -145,16 +145,21 @@ class RemoteCommands:
             start.is_over.wait(wait_s)
             if not start.is_over.is_set():
                 return Look(token, self.name, PENDING, execution_time_s=time.time() - start.began_s)
-            if start.error is not None:
-                error = start.error
-                words = f"{error.message}\n{error.detail}".rstrip()
-                return Look(token, self.name, COMPLETED, EXIT_FAILURE, error=words, hint=error.hint)
+            # Where the line broke meanwhile, the server knows whether it has begun.
+            if start.error is not None and not isinstance(start.error, ConnectionLost):
+                return self._build_failed(token, start.error)
         try:
             return self._look(token, offsets, limit_bytes, end_s)
         except JobNotFound as error:
+            if start is not None and start.error is not None:
+                return self._build_failed(token, start.error)
             raise TokenUnknown(
                 f"no command on {self.name} has the token {token}", hint="list_commands() tells which there are"
             ) from error
+
+    def _build_failed(self, token: str, error: MtrError) -> Look:
+        words = f"{error.message}\n{error.detail}".rstrip()
+        return Look(token, self.name, COMPLETED, EXIT_FAILURE, error=words, hint=error.hint)
 
     def _look(self, token: str, offsets: tuple[int, int], limit_bytes: int, end_s: float) -> Look:
         pause_s = 0.5

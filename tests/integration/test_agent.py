@@ -11,8 +11,9 @@ import pytest
 
 from mtr.agent.agent import Agent
 from mtr.agent.model import Order, TokenUnknown
+from mtr.agent.remote_commands import RemoteCommands, _Start
 from mtr.audit import AuditFailed
-from mtr.errors import ServerNotFound
+from mtr.errors import ConnectionLost, ServerNotFound
 from mtr.policy import ALLOWED, PolicyRefused, Verdict
 from mtr.streams.command import TIMED_OUT
 from tests.lab.jobs import Jobs
@@ -180,6 +181,24 @@ def test_a_directory_counts_from_the_projects_wherever_mtr_was_started(
     monkeypatch.chdir("/")
     assert end(agent, agent.run(Order("ls", 60, directory="sub"), where)[0])[1] == b"here.txt\nsub\n"
     agent.close()
+
+
+def test_a_start_that_a_broken_line_has_cut_off_may_have_come_through(agent: Agent, jobs: Jobs) -> None:
+    """The server is asked: a job that is there is told as it stands, one that is not as what was said."""
+    there = jobs.start("echo", "there")
+    jobs.ends(there)
+    agent.run(Order("true", 60))
+    commands = agent._commands["lab"]
+    assert isinstance(commands, RemoteCommands)
+    for token in (there, "0badc0de"):
+        start = commands._starts[token] = _Start(Order("echo there", 60))
+        start.error = ConnectionLost("the line broke")
+        start.is_over.set()
+        agent._tokens[token] = "lab"
+    look, out, _ = end(agent, there)
+    assert (look.exit_code, out) == (0, b"there\n")
+    look = agent.look("0badc0de", (0, 0), limit_bytes=9)
+    assert (look.status, look.exit_code, look.error) == ("completed", 125, "the line broke")
 
 
 def test_fifty_at_once(agent: Agent) -> None:
