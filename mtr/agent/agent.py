@@ -27,6 +27,7 @@ from mtr.policy import ALLOWED, LOCAL, REFUSED, PolicyRefused, Verdict, build_po
 from mtr.remote import connect
 from mtr.status import load_statuses
 from mtr.streams.command import COMPLETED
+from mtr.streams.piece import FAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from mtr.sync.download import Downloaded
     from mtr.sync.result import SyncResult
 
-
-FAR = 2**31 - 1
-"""Behind all output: who looks there reads none of it."""
 
 MAX_LOCAL = 100
 """Commands on this machine at once, where the policy names no other number."""
@@ -209,17 +207,20 @@ class Agent:
         duration_s = look.execution_time_s or 0.0
         audit.ended(look.token, exit_status=look.exit_code, duration_s=duration_s, server=look.server)
 
-    def look(self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float = 0.0) -> Look:
+    def look(
+        self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float = 0.0, until_end: bool = False
+    ) -> Look:
         """Tell how the command stands, and up to ``limit_bytes`` of what each output has behind ``offsets``.
 
-        Where there is nothing, waits up to ``wait_s`` for news or the end.
+        Where there is nothing, waits up to ``wait_s`` for news or the end; ``until_end`` for the end alone.
 
         Raises:
             TokenUnknown: there is no such command.
             MtrError: its server cannot be asked just now.
         """
         _, commands = self._find(token, "query_command_status")
-        found = commands.look(token, offsets, limit_bytes=self.cap_output(limit_bytes), wait_s=wait_s)
+        limit_bytes = self.cap_output(limit_bytes)
+        found = commands.look(token, offsets, limit_bytes=limit_bytes, wait_s=wait_s, until_end=until_end)
         self._note_end(found)
         return found
 

@@ -16,7 +16,9 @@ class Commands(Protocol):
     def start(self, order: Order) -> str:
         """Begin to start what is ordered; return its token at once."""
 
-    def look(self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float) -> Look:
+    def look(
+        self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float, until_end: bool = False
+    ) -> Look:
         """Tell how it stands, and what it has printed behind ``offsets``."""
 
     def send(self, token: str, data: bytes, *, end: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mtr.agent.model import Listed, Look, Order, TokenUnknown, render_command
 from mtr.policy import LOCAL
+from mtr.streams.piece import FAR
 from mtr.streams.service import CommandNotFound, RunCmdService
 
 if TYPE_CHECKING:
@@ -39,14 +40,20 @@ class LocalCommands:
             max_buffer_size=order.max_buffer_bytes,
         )
 
-    def look(self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float) -> Look:
-        """Tell how the command stands, and what it has printed behind ``offsets``, waiting for news up to ``wait_s``.
+    def look(
+        self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float, until_end: bool = False
+    ) -> Look:
+        """Tell how the command stands, and what it has printed behind ``offsets``.
+
+        Waits for news up to ``wait_s``, ``until_end`` for its end alone.
 
         Raises:
             TokenUnknown: no command of this process has that token.
         """
         try:
-            found = self._service.look(token, *offsets, limit_bytes, wait_s)
+            if until_end:
+                self._service.look(token, FAR, FAR, 0, wait_s)
+            found = self._service.look(token, *offsets, limit_bytes, 0 if until_end else wait_s)
         except CommandNotFound as error:
             raise _build_unknown(token) from error
         return _build_look(found)

@@ -133,8 +133,12 @@ class RemoteCommands:
         with self._syncing, self.borrow() as remote:
             return remote.sync(full=full)
 
-    def look(self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float) -> Look:
-        """Tell how the command stands, and what it has printed behind ``offsets``, waiting for news up to ``wait_s``.
+    def look(
+        self, token: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: float, until_end: bool = False
+    ) -> Look:
+        """Tell how the command stands, and what it has printed behind ``offsets``.
+
+        Waits for news up to ``wait_s``, ``until_end`` for its end alone.
 
         Raises:
             TokenUnknown: there is no such job on the server.
@@ -149,7 +153,7 @@ class RemoteCommands:
             if start.error is not None and not isinstance(start.error, ConnectionLost):
                 return self._build_failed(token, start.error)
         try:
-            return self._look(token, offsets, limit_bytes, end_s)
+            return self._look(token, offsets, limit_bytes, end_s, until_end=until_end)
         except JobNotFound as error:
             if start is not None and start.error is not None:
                 return self._build_failed(token, start.error)
@@ -161,20 +165,20 @@ class RemoteCommands:
         words = f"{error.message}\n{error.detail}".rstrip()
         return Look(token, self.name, COMPLETED, EXIT_FAILURE, error=words, hint=error.hint)
 
-    def _look(self, token: str, offsets: tuple[int, int], limit_bytes: int, end_s: float) -> Look:
+    def _look(self, token: str, offsets: tuple[int, int], limit_bytes: int, end_s: float, *, until_end: bool) -> Look:
         pause_s = 0.5
         while True:
             left_s = max(0, round(end_s - time.monotonic()))
             has_place = bool(left_s) and self._waiting.acquire(blocking=False)
             try:
-                wait_there_s = left_s if has_place else 0
+                limits = {"limit_bytes": limit_bytes, "wait_s": left_s if has_place else 0}
                 with self.borrow() as remote:
-                    found = look_at(remote.connection, token, offsets, limit_bytes=limit_bytes, wait_s=wait_there_s)
+                    found = look_at(remote.connection, token, offsets, **limits, until_end=until_end)
             finally:
                 if has_place:
                     self._waiting.release()
-            has_news = bool(found.out.data or found.err.data) or not found.job.is_alive
-            if has_news or has_place or not left_s:
+            has_news = bool(found.out.data or found.err.data) and not until_end
+            if has_news or not found.job.is_alive or has_place or not left_s:
                 is_closed = not found.job.is_alive
                 out = _build_piece(offsets[0], found.out, is_closed=is_closed)
                 err = _build_piece(offsets[1], found.err, is_closed=is_closed)

@@ -36,17 +36,20 @@ class JobLook:
     err: Output
 
 
-def look_at(line: Line, job_id: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: int = 0) -> JobLook:
+def look_at(
+    line: Line, job_id: str, offsets: tuple[int, int], *, limit_bytes: int, wait_s: int = 0, until_end: bool = False
+) -> JobLook:
     """Look at job ``job_id``: up to ``limit_bytes`` of stdout and of stderr behind ``offsets``.
 
-    Where there is nothing behind both, the server waits up to ``wait_s`` for something, or for the job's end.
+    Where there is nothing behind both, the server waits up to ``wait_s`` for something, or for the job's end; with
+    ``until_end`` for that alone.
 
     Raises:
         JobNotFound: there is no such job on that server.
         ConnectionLost: the line broke; nothing is lost by asking again.
     """
     scripts = "".join(load_script(f"remote/job/{name}.sh") for name in ("life", "look", "list"))
-    words = [job_id, *map(str, offsets), str(limit_bytes), str(wait_s)]
+    words = [job_id, *map(str, offsets), str(limit_bytes), str(wait_s), "end" if until_end else ""]
     command = build_remote_command("mtr-jobs", scripts, words)
     found = line.run_captured(command, timeout_s=wait_s + ANSWERS_WITHIN_S)
     ensure_there(line, job_id, found.status)

@@ -10,7 +10,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mtr.errors import MtrError
 from mtr.mcp.answers import build_list, clean, cut_tail, render_failure
 from mtr.mcp.tools import load_servers
-from mtr.mcp.waiting import FAR
+from mtr.streams.piece import FAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable

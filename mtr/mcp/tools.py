@@ -37,14 +37,15 @@ from mtr.mcp.answers import (
     spare,
 )
 from mtr.mcp.arguments import tell_strictly
-from mtr.mcp.waiting import FAR, Wait
+from mtr.mcp.waiting import Wait
 from mtr.mcp.words import TOOLS
+from mtr.streams.piece import FAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mtr.agent.agent import Agent
-    from mtr.agent.model import Look, Order
+    from mtr.agent.model import Look
     from mtr.mcp.desk import Desk
     from mtr.policy import Verdict
 

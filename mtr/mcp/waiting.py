@@ -20,9 +20,6 @@ SLICE_S = 3.0
 PAUSE_S = 0.3
 """Between two looks of which the first did not wait."""
 
-FAR = 2**31 - 1
-"""An offset that hardly any output reaches: a look behind it has no news but the end. Shells count as far as that."""
-
 
 class Reporter(Protocol):
     """Who tells the client how far a call has come, if it wants to know."""
@@ -59,16 +56,18 @@ class Wait:
     async def for_end(self, offsets: tuple[int, int], wait_s: float) -> Look:
         """Return how the command stands, and what is behind ``offsets``, once it has ended, or time is over."""
         end_s = time.monotonic() + wait_s
-        while (left_s := end_s - time.monotonic()) > 0:
-            if is_ended(await self._look((FAR, FAR), left_s)):
-                break
-        return await self._look(offsets, 0.0)
+        found = await self._look(offsets, max(0.0, end_s - time.monotonic()), until_end=True)
+        while not is_ended(found) and (left_s := end_s - time.monotonic()) > 0:
+            found = await self._look(offsets, left_s, until_end=True)
+        return found
 
-    async def _look(self, offsets: tuple[int, int], left_s: float) -> Look:
+    async def _look(self, offsets: tuple[int, int], left_s: float, *, until_end: bool = False) -> Look:
         """Look once, waiting for a slice of ``left_s`` at most."""
         wait_s, began_s = min(SLICE_S, left_s), time.monotonic()
         found = await self._desk.do(
-            lambda agent: agent.look(self._token, offsets, limit_bytes=self._limit_bytes, wait_s=wait_s)
+            lambda agent: agent.look(
+                self._token, offsets, limit_bytes=self._limit_bytes, wait_s=wait_s, until_end=until_end
+            )
         )
         if wait_s and not is_ended(found):
             await self._tell(found)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FAR = 2**31 - 1
+"""Behind all output: who looks there reads none of it. Shells count as far as that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:

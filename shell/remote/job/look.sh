@@ -3,11 +3,12 @@
 # Prints what both outputs of a job have behind given offsets, at most so much of each, and then falls into list.sh, which
 # says how the job stands. Stands between life.sh and list.sh.
 #
-#   set -- ID OUT ERR LIMIT WAIT
+#   set -- ID OUT ERR LIMIT WAIT UNTIL
 #
 #   OUT, ERR  the offsets
 #   LIMIT     how many bytes of each at most
 #   WAIT      seconds to wait (or up to one more) for anything behind the offsets, or for the job's end
+#   UNTIL     end: for its end alone; empty otherwise
 #
 # Prints for out and err a line "mtr-NAME SIZE COUNT", where SIZE is how much there is of it in all, and COUNT bytes behind
 # that. Leaves with 3 where there is no such job.
@@ -16,7 +17,7 @@
 # 1. How it stands is asked last, and its sizes once more behind that: who reads that it has ended sees whether there is
 #    more than what came.
 
-mtr_id=$1 mtr_out=$2 mtr_err=$3 mtr_limit=$4 mtr_wait=$5
+mtr_id=$1 mtr_out=$2 mtr_err=$3 mtr_limit=$4 mtr_wait=$5 mtr_until=$6
 case $mtr_id in *[!0-9a-f]* | '') exit 3 ;; esac
 cd -- "$HOME/.mtr/jobs/$mtr_id" 2>/dev/null && [ -f out ] && [ -f err ] || exit 3
 
@@ -27,7 +28,7 @@ has_news() {
 mtr_end=0
 [ "$mtr_wait" -eq 0 ] || mtr_end=$(($(date +%s) + mtr_wait))
 mtr_pause=0.05
-until has_news || [ "$mtr_end" -eq 0 ]; do
+until { [ -z "$mtr_until" ] && has_news; } || [ "$mtr_end" -eq 0 ]; do
   find_keeper .
   # Without a keeper it has ended, or has not begun: that takes no second.
   [ -n "$mtr_keeper" ] || [ "$mtr_at" = queued ] || break
