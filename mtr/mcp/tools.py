@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mtr.agent.agent import Agent
-    from mtr.agent.model import Look
+    from mtr.agent.model import Look, Order
     from mtr.mcp.desk import Desk
     from mtr.policy import Verdict
 
