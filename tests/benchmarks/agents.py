@@ -13,29 +13,59 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from tests.benchmarks.jobs import say
-from tests.integration.test_mcp_start import HELLO, measure_start
+from tests.integration.test_mcp_ways import Wire
 from tests.lab.agents import open_agent
 from tests.lab.home import MTR, Home
 from tests.lab.jobs import Jobs
-from tests.lab.processes import children_of, find_peak_kib
+from tests.lab.processes import children_of, end_tree, find_peak_kib
 from tests.lab.relay import Relay
 from tests.lab.sshd import SshServer
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from tests.lab.agents import Agent
+
+HELLO = """\
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("hello")
+
+@server.tool()
+def hello(name: str) -> str:
+    return f"hello {name}"
+
+server.run()
+"""
+"""The smallest server that the SDK's manual knows."""
+
+TICKS_S = 100
 
 ROUND_TRIP_S = 0.1
 ROUNDS = 25
 MANY = 50
 OUTPUT_BYTES = 10_000_000
 CAP_BYTES = 10 << 20
+
+
+def measure_start(argv: Sequence[str], home: Home, project: Path) -> float:
+    """Return what a server has taken of the processor when it has answered the handshake, in seconds."""
+    process = subprocess.Popen(
+        argv, cwd=project, env=home.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        Wire(process)
+        words = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(words[11]) + int(words[12])) / TICKS_S
+    finally:
+        end_tree(process.pid)
+        process.communicate()
 
 
 def measure_handshake(home: Home, project: Path) -> None:

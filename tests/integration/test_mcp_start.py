@@ -12,55 +12,10 @@ from typing import TYPE_CHECKING
 import click
 import pexpect
 
-from tests.integration.test_mcp_ways import Wire
-from tests.lab.home import MTR
-from tests.lab.processes import end_tree
+from tests.benchmarks.agents import measure_start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tests.lab.home import Home
-
-HELLO = """\
-from mcp.server.mcpserver import MCPServer
-
-server = MCPServer("hello")
-
-@server.tool()
-def hello(name: str) -> str:
-    return f"hello {name}"
-
-server.run()
-"""
-"""The smallest server that the SDK's manual knows."""
-
-ALLOWED = 1.2
-TICKS_S = 100
-
-
-def measure_start(argv: Sequence[str], home: Home, project: Path) -> float:
-    """Return what a server has taken of the processor when it has answered the handshake, in seconds."""
-    process = subprocess.Popen(
-        argv, cwd=project, env=home.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    try:
-        Wire(process)
-        words = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(words[11]) + int(words[12])) / TICKS_S
-    finally:
-        end_tree(process.pid)
-        process.communicate()
-
-
-def test_it_starts_about_as_fast_as_the_smallest_server_does(home: Home, project: Path) -> None:
-    """Within a fifth of it: the least that each of them takes, turn by turn, so that a busy machine does not count."""
-    hello, own = [], []
-    for _ in range(8):
-        hello.append(measure_start([sys.executable, "-c", HELLO], home, project))
-        own.append(measure_start([*MTR, "mcp"], home, project))
-        if len(own) >= 3 and min(own) <= ALLOWED * min(hello):
-            return
-    raise AssertionError(f"{min(own):.2f} s against {min(hello):.2f} s")
 
 
 def test_nothing_is_loaded_before_the_handshake_that_it_does_not_need(home: Home, project: Path) -> None:
