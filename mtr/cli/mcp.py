@@ -30,7 +30,7 @@ def mcp(context: click.Context, *, http: bool, host: str, port: int, token_file:
     \b
       mtr mcp install claude-code     write it into the client's configuration
       mtr mcp                         what clients start: over stdin and stdout
-      mtr mcp --http                  over HTTP, for clients that are there already
+      mtr mcp --http                  over HTTP, for clients that run already
       mtr -s gpu-01 -C ~/proj mcp     with a default server, for that project
 
     The agent gets tools to run commands (each a durable job of mtr job), to read what they print piece by piece, to
