@@ -74,7 +74,7 @@ def test_a_command_is_read_in_pieces_while_it_runs(agent: Agent, jobs: Jobs, whe
     script = "cat a.txt; printf 'x\\000\\377'; echo oh >&2; while [ ! -e go ]; do sleep 0.05; done; echo more; exit 3"
     token, name = agent.run(Order(script, 60), where)
     assert name == where
-    wait_until(lambda: agent.look(token, (0, 0), limit_bytes=99, wait_s=5).stdout.length == 10, "the first part")
+    wait_until(lambda: agent.look(token, (10, 0), limit_bytes=99, wait_s=5).stderr.length == 3, "the first part")
     look = agent.look(token, (3, 0), limit_bytes=4)
     assert (look.status, look.exit_code, look.stdout.data, look.stderr.data) == ("running", None, b"ted\n", b"oh\n")
     root = jobs.project if where == "local" else jobs.home.remote(jobs.project)
