@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -49,6 +50,8 @@ class Soak:
     def settle(self) -> None:
         """Run once undisturbed, with one master open: equal trees, and nothing on its way."""
         self._remove_results()
+        # A job outlives who follows it; the note of one that runs is a file here.
+        wait_until(lambda: not self._list_running(), "the ends of all jobs", 60)
         self.home.run_mtr(["job", "prune", "--older", "0m"], self.project)
         done = self.home.run_mtr(["true"], self.project)
         assert done.returncode == 0, done.stderr
@@ -57,6 +60,12 @@ class Soak:
         shutil.rmtree(self.remote / ".mtr" / "trash", ignore_errors=True)
         with contextlib.suppress(AssertionError):
             wait_until(lambda: not list_remains(self.home, self.project), "nothing to be left", 10)
+
+    def _list_running(self) -> list[object]:
+        found: list[object] = json.loads(
+            self.home.run_mtr(["job", "list", "--running", "--json"], self.project).stdout
+        )["data"]
+        return found
 
     def run_round(self, number: int) -> None:
         """Do one run, disturbed one time in three."""
