@@ -82,14 +82,6 @@ class OriginFeed(Feed):
             self._pid = 0
         return not self._pid
 
-    def read(self) -> bytes:
-        """Return all that it tells, for a command that is not run on descriptors."""
-        try:
-            with open(self._open_source(), "rb") as source:
-                return source.read()
-        finally:
-            self.close()
-
     def _open_source(self) -> int:
         if self._root is None or os.name != "posix":
             return open_input(b"")

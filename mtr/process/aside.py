@@ -26,10 +26,14 @@ def hold_aside(descriptor: int, most_s: float) -> None:
     if threading is not None and threading.active_count() > 1:
         held = os.dup(descriptor)
         threading.Thread(target=_hold, args=(held, most_s), daemon=True).start()
-    elif not os.fork():
+    elif child := os.fork():
+        os.waitpid(child, 0)
+    else:
         try:
             _leave_all_but(descriptor)
-            _hold(descriptor, most_s)
+            # Nobody's child, so that a script that goes on for long has none that is dead.
+            if not os.fork():
+                _hold(descriptor, most_s)
         finally:
             os._exit(0)  # Nothing that this process has buffered is to be written twice.
 

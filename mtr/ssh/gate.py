@@ -42,10 +42,6 @@ class Feed:
         """
         raise NotImplementedError
 
-    def read(self) -> bytes:
-        """Return all that comes from it, for a command that is not run on descriptors."""
-        raise NotImplementedError
-
     def close(self) -> None:
         """See that nothing of it goes on."""
 

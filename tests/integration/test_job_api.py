@@ -78,6 +78,20 @@ def test_output_comes_while_the_job_prints(lab: Remote) -> None:
     assert b"".join(pieces) == b"second\n"
 
 
+def test_a_script_that_goes_on_has_no_dead_child(home: Home, project: Path, lab: Remote) -> None:
+    """What tells of the code after the start is nobody's child; the code arrives all the same."""
+    script = (
+        "import mtr, os; job = mtr.connect().jobs.start(['true'], sync=True); print(job.id)\n"
+        "pid = os.getpid(); print(open(f'/proc/{pid}/task/{pid}/children').read().split())"
+    )
+    argv = [sys.executable, "-c", script]
+    done = subprocess.run(argv, cwd=project, env=home.environ, capture_output=True, check=True, text=True)
+    job, children = done.stdout.splitlines()
+    assert children == "[]"
+    shown = json.loads(home.run_mtr(["job", "show", "--json", job], project).stdout)
+    assert shown["data"]["code"]["state"] == "whole"
+
+
 def test_a_job_outlives_the_script(home: Home, project: Path, lab: Remote) -> None:
     """Another process, and the command line, find it, by its name too."""
     script = "import mtr; print(mtr.connect().jobs.start(['sleep', '60'], name='long').id)"

@@ -40,9 +40,9 @@ mtr-doctor user root 0
 mtr-doctor shell /bin/ash
 mtr-doctor missing base64
 mtr-doctor installer apk
-mtr-doctor nearest /root
+mtr-doctor nearest /home/dev
 mtr-doctor place there
-mtr-doctor refused mkdir: can't create directory '/root/.mtr-doctor.1': No space left on device
+mtr-doctor refused mkdir: can't create directory '/home/dev/.mtr-doctor.1': No space left on device
 mtr-doctor blocks overlay 1000 1000 0 100% /
 mtr-doctor inodes overlay 0 0 0 - /
 mtr-doctor end 1
