@@ -187,7 +187,7 @@ def test_a_start_that_a_broken_line_has_cut_off_may_have_come_through(agent: Age
     """The server is asked: a job that is there is told as it stands, one that is not as what was said."""
     there = jobs.start("echo", "there")
     jobs.ends(there)
-    agent.run(Order("true", 60))
+    end(agent, agent.run(Order("true", 60))[0])
     commands = agent._commands["lab"]
     assert isinstance(commands, RemoteCommands)
     for token in (there, "0badc0de"):

@@ -114,6 +114,7 @@ def test_a_start_that_was_cut_off_is_told_as_such(home: Home, jobs: Jobs) -> Non
             relay.stall()
             token = wire.answer(wire.call("run_command", command="touch made"))["structuredContent"]["token"]
             wire.process.kill()
+        relay.cut()  # What was on its way never arrives: it might have begun.
         relay.resume()
         with serve(home, jobs.project) as wire:
             found = wire.answer(wire.call("query_command_status", token=token))["structuredContent"]
