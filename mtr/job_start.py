@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from mtr.errors import MtrError
-from mtr.jobs.noted import drop_note
 from mtr.jobs.start import begin_job, name_server
 
 TYPE_CHECKING = False
@@ -46,6 +45,8 @@ def run_detached(
         status = execute(route, line, command, environ, voice, sync=invocation.sync, tty=False)
         _ensure_started(origin, status, line)
     except MtrError:
+        from mtr.jobs.noted import drop_note
+
         drop_note(job_id, environ)
         raise
     _print_id(job_id, line)

@@ -1,17 +1,16 @@
 """All that is known of one job beyond its line in the list: where its files are, and the code that it was started with.
 
-The answer is that of ``shell/remote/job/show.sh``; what the client has told of its code, that of
-``shell/local/origin.sh``.
+The answer is that of ``shell/remote/job/show.sh``; what the client has told of its code, that of ``git_state``.
 """
 
 from __future__ import annotations
 
-import re
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mtr.jobs.ask import build_job_command, ensure_there
+from mtr.jobs.git_state import END, PATCH_BYTES
 from mtr.jobs.model import JobError
 
 if TYPE_CHECKING:
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
     from mtr.ssh.wire import Wire
 
 MAX_ORIGIN_BYTES = 64 << 20
-PATCH_BYTES = 16 << 20
-"""After how much ``origin.sh`` cuts the patch."""
-
-_END = b"\n\0mtr-end\n"
-_ESCAPES = {"n": 10, "t": 9, "r": 13, "a": 7, "b": 8, "f": 12, "v": 11}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +88,17 @@ def load_details(line: Wire, job: Job) -> Details:
 def parse_origin(data: bytes) -> Origin:
     """Return what ``data``, as it was sent, tells of the code."""
     text, is_whole = _unpack(data)
-    body, end, _ = text.rpartition(_END)
+    body, end, _ = text.rpartition(END)
     is_whole = is_whole and bool(end)
-    body = body if end else text
     # Without anything to tell, the empty line comes first.
-    told, _, patch = (b"", b"", b"") if body[:1] in {b"", b"\n"} else body.partition(b"\n\n")
-    lines = told.decode(errors="surrogateescape").split("\n")
-    headers = dict(words.removeprefix("# ").split(" ", 1) for words in lines if words.startswith("# branch."))
+    told, _, patch = (b"\0" + (body if end else text)).partition(b"\0\n")
+    records = told.decode(errors="surrogateescape").split("\0")
+    headers = dict(words.removeprefix("# ").split(" ", 1) for words in records if words.startswith("# branch."))
     if "branch.oid" not in headers:
         return Origin("none" if is_whole or not data else "broken")
     commit, branch = headers["branch.oid"], headers.get("branch.head", "")
     state = "broken" if not is_whole else "cut" if len(patch) >= PATCH_BYTES else "whole"
-    dirty = tuple(found for words in lines if (found := _parse_change(words)))
+    dirty = tuple(found for record in records if (found := _parse_change(record)))
     return Origin(
         state, "" if commit == "(initial)" else commit, "" if branch == "(detached)" else branch, dirty, patch
     )
@@ -123,29 +116,16 @@ def _unpack(data: bytes) -> tuple[bytes, bool]:
     return text, unpacking.eof
 
 
-def _parse_change(line: str) -> tuple[str, str] | None:
-    """Return status and path of a line of git-status(1)'s format 2, None for another one."""
-    kind, _, rest = line.partition(" ")
-    fields = {"1": 7, "2": 8, "u": 9}
+def _parse_change(record: str) -> tuple[str, str] | None:
+    """Return status and path of a record of git-status(1)'s format 2, None for another one."""
+    kind, _, rest = record.partition(" ")
+    fields = {"1": 7, "u": 9}
     if kind == "?":
-        return "?", unquote(rest)
+        return "?", rest
     if kind not in fields:
         return None
     words = rest.split(" ", fields[kind])
     if len(words) <= fields[kind]:
         return None
     status = words[0].replace(".", "")[:1] or "M"
-    return "U" if kind == "u" else status, unquote(words[-1].split("\t")[0])
-
-
-def unquote(name: str) -> str:
-    """Return a path that git has quoted as a string of C."""
-    if not (name.startswith('"') and name.endswith('"') and len(name) > 1):
-        return name
-
-    def replace(match: re.Match[bytes]) -> bytes:
-        found = match[1].decode("ascii", "replace")
-        return bytes([int(found, 8) & 255 if found.isdecimal() else _ESCAPES.get(found, ord(found) & 255)])
-
-    data = name[1:-1].encode(errors="surrogateescape")
-    return re.sub(rb"\\([0-7]{3}|.)", replace, data).decode(errors="surrogateescape")
+    return "U" if kind == "u" else status, words[-1]

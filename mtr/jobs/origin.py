@@ -1,7 +1,7 @@
-"""What a job was started with: git's commit and the differences, told by a program that runs beside the start.
+"""What a job was started with: git's commit and the differences, told by a process that runs beside the start.
 
-Its output goes straight to the server as the stdin of ``start.sh``. mtr waits until git has seen the tree as it is, and
-until the server has said that the job goes on, but not for the way there. Builtin modules only.
+It goes to the server as the stdin of ``start.sh``. mtr waits until git has seen the tree as it is, and until the server
+has said that the job goes on, but not for the way there. Builtin modules only.
 """
 
 from __future__ import annotations
@@ -9,115 +9,151 @@ from __future__ import annotations
 import os
 import select
 
-from mtr.process.piped import CHUNK_BYTES, open_input, widen
-from mtr.process.spawn import is_ended, start_piped, wait_for
-from mtr.scripts import find_shipped
+from mtr.process.piped import CHUNK_BYTES, is_ready
 from mtr.ssh.gate import Feed
-from mtr.state import ensure_state_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 TERM = 15
+HELD_S = 60.0
+"""How long a session is held at most that goes on by itself."""
+
 MAX_ANSWER_BYTES = 1 << 20
 """What an rc file may print in front of ours."""
 
 
 class OriginFeed(Feed):
-    """Tells of the code in ``root``, anew each time that it is opened; of what is not synced only names.
+    """Tells of the code in ``root``, anew for each session; of what is not synced only names.
 
-    Without a ``root``, nothing: what runs there is not what is here. Nor where there is no /bin/sh to tell it.
+    Without a ``root``, nothing: what runs there is not what is here.
     ``has_begun`` says that the server has named the job ``job_id``, which thus goes on by itself; whatever an rc file
     prints there is not it.
     """
 
-    def __init__(self, root: str | None, environ: Mapping[str, str], job_id: str) -> None:
+    def __init__(self, root: str | None, environ: Mapping[str, str], job_id: str, note: Callable[[], None]) -> None:
+        """``note`` is done once the job has been asked for, and before it is known whether it goes on."""
         self.job_id = job_id
         self.has_begun = False
+        self._note = note
         self._root = root
         self._environ = environ
-        self._open: dict[int, bytearray | None] = {}
-        self._pid = 0
+        self._heard: dict[int, bytearray | None] = {}
+        self._out = self._told = -1
+        self._group = 0
 
     def open(self) -> tuple[int, int, int]:
-        """Begin to tell; return where that comes from, and where the answer and the errors go."""
+        """Return where it will come from, and where the answer and the errors go."""
         self.close()
-        (answer, answer_end), (errors, errors_end) = os.pipe(), os.pipe()
-        self._open = {answer: bytearray(), errors: None}
-        return self._open_source(), answer_end, errors_end
+        (source, self._out), (answer, answer_end), (errors, errors_end) = os.pipe(), os.pipe(), os.pipe()
+        self._heard = {answer: bytearray(), errors: None}
+        return source, answer_end, errors_end
+
+    def begin(self, session: int | None) -> None:
+        """Begin to tell; ``session`` is held until the other end closes it, also when mtr has gone."""
+        # Imported here, and noted here: the server is at work meanwhile.
+        from mtr.process.aside import begin_aside
+
+        self._told, told = os.pipe()
+        lent = [told, self._out, *([] if session is None else [session])]
+        try:
+            # Where there is no fork, somebody else's machine tells nothing.
+            self._group = begin_aside(self._tell, lent) if hasattr(os, "fork") else 0
+        except OSError:
+            pass  # There is no room for a process: the job goes on without what it was made of.
+        finally:
+            os.close(told)
+            os.close(self._out)
+            self._out = -1
+        self._note()
+
+    def _tell(self, told: int, out: int, session: int = -1) -> None:
+        """Say on ``told`` when git has seen everything; its end is the end of all this."""
+        from mtr.process.aside import await_reader_gone, hold
+
+        try:
+            data = memoryview(self._pack())
+            os.write(told, b"\n")
+            while data:
+                data = data[os.write(out, data) :]
+        except OSError:
+            pass  # The session is over.
+        finally:
+            os.close(out)
+            if session >= 0:
+                # Until then what the other end says is for mtr.
+                await_reader_gone(told)
+                hold(session, HELD_S)
+            os.close(told)
+
+    def _pack(self) -> bytes:
+        if self._root is None:
+            return b""
+        from mtr.jobs.git_state import pack_state
+
+        return pack_state(self._root, frozenset(self.paths), self._environ)
 
     def has_done(self, look: Callable[[], None]) -> bool:
         """Wait until the job goes on and git has seen what it is made of; what comes on stderr is handed on."""
-        while self._open and not self.has_begun:
+        while self._heard and not self.has_begun:
             self._hear(0.5)
             look()
-        # At the other end, more than the pipe holds waits for the channel's window.
-        while self._open and not self._has_told():
-            self._hear(0.003)
-        return self.has_begun and bool(self._open)
+        while self._heard and not self._has_told():
+            self._hear(0.5)
+        has_done = self.has_begun and bool(self._heard)
+        if has_done:
+            self._group = 0
+        return has_done
 
     def _hear(self, timeout_s: float) -> None:
         """Take what comes within ``timeout_s``."""
         poller = select.poll()
-        for descriptor in self._open:
+        for descriptor in self._heard:
             poller.register(descriptor, select.POLLIN)
+        if self.has_begun:
+            poller.register(self._told, select.POLLIN)
         for descriptor, _ in poller.poll(timeout_s * 1000):
-            piece, said = os.read(descriptor, CHUNK_BYTES), self._open[descriptor]
-            if not piece:
-                os.close(descriptor)
-                _show(self._open.pop(descriptor))
-            elif said is None:
-                os.write(2, piece)
-            elif not self.has_begun:
-                said += piece
-                before, told, _ = said.partition(f"{self.job_id}\n".encode())
-                self.has_begun = bool(told)
-                if told:
-                    said[:] = before
-                del said[MAX_ANSWER_BYTES:]
+            if descriptor != self._told:
+                self._take(descriptor)
+
+    def _take(self, descriptor: int) -> None:
+        piece, said = os.read(descriptor, CHUNK_BYTES), self._heard[descriptor]
+        if not piece:
+            os.close(descriptor)
+            _show(self._heard.pop(descriptor))
+        elif said is None:
+            os.write(2, piece)
+        elif not self.has_begun:
+            said += piece
+            before, told, _ = said.partition(f"{self.job_id}\n".encode())
+            self.has_begun = bool(told)
+            if told:
+                said[:] = before
+            del said[MAX_ANSWER_BYTES:]
 
     def _has_told(self) -> bool:
-        if self._pid and is_ended(self._pid) is not None:
-            self._pid = 0
-        return not self._pid
-
-    def _open_source(self) -> int:
-        if self._root is None or os.name != "posix":
-            return open_input(b"")
-        (out, out_end), source = os.pipe(), self._open_paths()
-        widen(out)
-        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            script = f"{find_shipped('shell')}/local/origin.sh"
-            self._pid = start_piped(["/bin/sh", script, self._root], self._environ, (source, out_end, null))
-        finally:
-            for descriptor in (source, out_end, null):
-                os.close(descriptor)
-        return out
-
-    def _open_paths(self) -> int:
-        """Return a descriptor that reads the paths, in a file without a name: they may be more than a pipe holds."""
-        place = f"{ensure_state_dir(self._environ)}/origin.{os.getpid()}.{os.urandom(4).hex()}"
-        source = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.unlink(place)
-        data = memoryview(b"".join(path + b"\0" for path in self.paths))
-        while data:
-            data = data[os.write(source, data) :]
-        os.lseek(source, 0, os.SEEK_SET)
-        return source
+        return is_ready(self._told, timeout_s=0.0)
 
     def close(self) -> None:
-        """See that nothing of it goes on."""
-        for descriptor, greeting in self._open.items():
+        """See that nothing of it goes on, unless the job does."""
+        for descriptor, greeting in self._heard.items():
             os.close(descriptor)
             _show(greeting)
-        self._open = {}
-        pid, self._pid = self._pid, 0
-        if pid and is_ended(pid) is None:
-            # It leads a session of its own, with git in it.
-            os.killpg(pid, TERM)
-            wait_for(pid)
+        self._heard = {}
+        group, self._group = self._group, 0
+        if group and not self._is_over():
+            os.killpg(group, TERM)
+        for descriptor in (self._out, self._told):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._out = self._told = -1
+
+    def _is_over(self) -> bool:
+        """Tell whether the process has ended: its number may be somebody else's by now."""
+        if not is_ready(self._told, timeout_s=0.0):
+            return False
+        return not os.read(self._told, 1) or (is_ready(self._told, timeout_s=0.0) and not os.read(self._told, 1))
 
 
 def _show(greeting: bytearray | None) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from mtr.errors import ConfigError
-from mtr.jobs.noted import note_job
 from mtr.jobs.origin import OriginFeed
 from mtr.quoting import quote_as_typed
 from mtr.scripts import load_script
@@ -51,7 +50,7 @@ def begin_job(
     stdin: bool = False,
     by: str = "",
 ) -> OriginFeed:
-    """Let ``command`` start a job that runs what it would have run itself, and note here on which server that is.
+    """Let ``command`` start a job that runs what it would have run itself, and be noted here with its server.
 
     ``job_id`` is one that was drawn before; by default it is drawn here. ``stdin`` says that it will be sent some.
     ``by`` is kept with the job: what has started it, where that was no person.
@@ -67,9 +66,13 @@ def begin_job(
     after = _find_after(invocation.after, line) if invocation.after else []
     job_id = prepare_job(command, invocation, environ, project, after, job_id=job_id, stdin=stdin, by=by)
     root = project.root if project is not None and invocation.sync else None
-    origin = OriginFeed(root, environ, job_id)
-    command.feed = origin
-    note_job(job_id, name_server(invocation, line, environ), environ, name=invocation.name or "")
+
+    def note() -> None:
+        from mtr.jobs.noted import note_job
+
+        note_job(job_id, name_server(invocation, line, environ), environ, name=invocation.name or "")
+
+    command.feed = origin = OriginFeed(root, environ, job_id, note)
     return origin
 
 

@@ -1,53 +1,81 @@
-"""Holding on to something after mtr has ended, for a moment. Builtin modules only."""
+"""Doing something beside mtr that goes on after it has ended, for a moment. Builtin modules only."""
 
 from __future__ import annotations
 
+import _signal
 import os
+import select
 import sys
 import time
 
+from mtr.process import spawn
 from mtr.process.piped import CHUNK_BYTES, is_ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from types import ModuleType
+    from typing import NoReturn
 
 MAX_DESCRIPTORS = 1024
+TERM = 15
 
 
-def hold_aside(descriptor: int, most_s: float) -> None:
-    """Keep what ``descriptor`` is of open until the other end closes it, ``most_s`` seconds at most.
+def begin_aside(act: Callable[..., None], descriptors: Sequence[int]) -> int:
+    """Do ``act``, whose arguments are copies of ``descriptors`` and which closes them, and wait for nothing of it.
 
     In a process of its own, out of reach of the terminal, which has nothing else open: whoever waits for the end of
     mtr's output does not wait for it. Where other threads run here it is one more of these: a fork would take over
     their locks.
+
+    Returns the process group that ends it on TERM, 0 where it is a thread.
+
+    Raises:
+        OSError: there is no room for one more.
     """
     threading: ModuleType | None = sys.modules.get("threading")
     if threading is not None and threading.active_count() > 1:
-        held = os.dup(descriptor)
-        threading.Thread(target=_hold, args=(held, most_s), daemon=True).start()
-    elif child := os.fork():
+        lent = [os.dup(descriptor) for descriptor in descriptors]
+        threading.Thread(target=act, args=lent, daemon=True).start()
+        return 0
+    if child := os.fork():
         os.waitpid(child, 0)
-    else:
-        try:
-            _leave_all_but(descriptor)
-            # Nobody's child, so that a script that goes on for long has none that is dead.
-            if not os.fork():
-                _hold(descriptor, most_s)
-        finally:
-            os._exit(0)  # Nothing that this process has buffered is to be written twice.
+        return child
+    try:
+        _leave_all_but(descriptors)
+        # Nobody's child, so that a script that goes on for long has none that is dead.
+        if not os.fork():
+            act(*descriptors)
+    finally:
+        os._exit(0)  # Nothing that this process has buffered is to be written twice.
 
 
-def _leave_all_but(kept: int) -> None:
+def _leave_all_but(kept: Sequence[int]) -> None:
     os.setsid()
+    _signal.signal(TERM, _leave)
+    spawn.listener = None
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    os.closerange(3, kept)
-    os.closerange(kept + 1, MAX_DESCRIPTORS)
+    first = 3
+    for descriptor in (*sorted(kept), MAX_DESCRIPTORS):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
 
 
-def _hold(descriptor: int, most_s: float) -> None:
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit
+
+
+def await_reader_gone(pipe: int) -> None:
+    """Wait until nobody can read any more what would be written to ``pipe``."""
+    poller = select.poll()
+    poller.register(pipe, 0)
+    poller.poll()
+
+
+def hold(descriptor: int, most_s: float) -> None:
+    """Keep what ``descriptor`` is of open until the other end closes it, ``most_s`` at most; what comes is dropped."""
     end_s = time.monotonic() + most_s
     while is_ready(descriptor, timeout_s=max(0.0, end_s - time.monotonic())) and os.read(descriptor, CHUNK_BYTES):
         pass

@@ -35,6 +35,13 @@ class Feed:
         """Return its stdin, stdout and stderr; whoever takes them closes those that are not mtr's."""
         raise NotImplementedError
 
+    def begin(self, session: int | None) -> None:
+        """Do what is to be done once the session has been asked for, and see that it stays open when mtr has gone.
+
+        ``session`` is the descriptor that it hangs on, None for one that nobody but mtr can hold.
+        """
+        raise NotImplementedError
+
     def has_done(self, look: Callable[[], None]) -> bool:
         """Wait until nobody here need wait for the command any more; False where it ends before.
 
@@ -138,18 +145,18 @@ def build_gate_call(command: Command, carrier: str, push: str = "") -> GateCall:
     exports = "".join(f"export {name}={quote_posix(value)}\n" for name, value in command.env.items())
     if command.tells_home:
         exports += 'export MTR_HOME="$mtr_home" MTR_NO="$mtr_no" MTR_TOKEN="$mtr_token"\n'
-    line = _build_line(command, script, command.argv, "0")
-    argv = command.argv
+    variable, argv = CARRIERS.get(carrier), command.argv
+    source = (variable[0] if variable else "f") if exports or push else "0"
+    line = _build_line(command, script, argv, source)
     if len(line) > MAX_COMMAND_BYTES:
         exports += f"set -- {quote_all(argv)}\n"
-        argv = ()
-    elif not exports and not push:
+        source, argv = variable[0] if variable else "f", ()
+        line = _build_line(command, script, argv, source)
+    if source == "0":
         return GateCall(run, line, {}, b"", program=program)
     text = f"mtr_env={quote_posix(exports)}\n{push}"
-    variable = CARRIERS.get(carrier)
     encoded = encode_script(text) if variable else ""
     if variable and len(encoded) <= VARIABLE_BYTES:
-        line = _build_line(command, script, argv, variable[0])
         return GateCall(run, line, {variable[1]: encoded}, b"", program=program)
     return GateCall(run, _build_line(command, script, argv, "f"), {}, os.fsencode(text), program=program)
 

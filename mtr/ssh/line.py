@@ -163,14 +163,10 @@ class Line(Wire):
         What is still to be told to the command costs another round trip, for which nobody need wait: a channel takes
         stdin only after its command has been asked for (sshd opens it with a window of 0).
         """
-        if not feed.has_done(lambda: self.look_after(session, time.monotonic() - started_s)):
-            return False
-        if session.is_over or not isinstance(session, Session):
-            return False
-        from mtr.process.aside import hold_aside
-
-        hold_aside(session.fileno(), HELD_S)
-        return True
+        held = session.fileno() if isinstance(session, Session) else None
+        feed.begin(held)
+        has_done = feed.has_done(lambda: self.look_after(session, time.monotonic() - started_s))
+        return has_done and held is not None and not session.is_over
 
     def _see_out(self, session: Session | SshSession, started_s: float, later: Callable[[], None]) -> Ended:
         if later is not _nothing:
@@ -279,10 +275,6 @@ GOES_WITHIN_S = 1.0
 
 LATER_S = 0.7
 """Most commands end within this; what is worth doing only beside a longer one waits for it."""
-
-
-HELD_S = 60.0
-"""How long a session is held at most that goes on by itself."""
 
 
 def _nothing() -> None:

@@ -49,7 +49,7 @@ finish() {
 }
 
 find_start $$
-printf '%s %s %s %s\n' "$$" "$mtr_start" "$mtr_boot" "$(date +%s)" >"$mtr_job/queued" || {
+printf '%s %s %s' "$$" "$mtr_start" "$mtr_boot" >"$mtr_job/queued" || {
   mtr_why=failed
   finish 125
 }
@@ -58,9 +58,15 @@ trap 'finish 143' TERM
 trap 'finish 130' INT
 # Who stops a job before its first process has signed leaves the mark, and waits for that.
 [ ! -f "$mtr_job/stopping" ] || finish 143
-[ -z "$mtr_after" ] || await_jobs "$mtr_after"
-[ -z "$mtr_gpus" ] || await_gpus "$mtr_gpus"
-date +%s >>"$mtr_job/queued"
+# Only now: whoever started it need not wait for that.
+mtr_now=$(date +%s)
+printf ' %s\n' "$mtr_now" >>"$mtr_job/queued"
+if [ -n "$mtr_after$mtr_gpus" ]; then
+  [ -z "$mtr_after" ] || await_jobs "$mtr_after"
+  [ -z "$mtr_gpus" ] || await_gpus "$mtr_gpus"
+  mtr_now=$(date +%s)
+fi
+printf '%s\n' "$mtr_now" >>"$mtr_job/queued"
 turn running || exit 125
 trap : INT QUIT TERM
 

@@ -70,10 +70,14 @@ for mtr_word in $mtr_options; do
     gpus=*) mtr_said=$(check_gpus "${mtr_word#*=}" 2>&1) || refuse job "$mtr_said" ;;
   esac
 done
-if [ -n "$mtr_tree" ]; then
-  mtr_root=$(cd -- "$mtr_tree" 2>&1 && pwd) || refuse job "$mtr_root"
-  mtr_tree=$mtr_root
-fi
+case $PWD/ in
+  # The gate has come here by this very name.
+  "${mtr_tree%/}"/*) ;;
+  *)
+    mtr_root=$(cd -- "$mtr_tree" 2>&1 && pwd) || refuse job "$mtr_root"
+    mtr_tree=$mtr_root
+    ;;
+esac
 if [ -n "$mtr_copy" ] && [ ! -f "$mtr_tree/.mtr/put.$mtr_client" ]; then
   [ "$mtr_copy" = try ] || refuse job "this machine has never synced anything to $mtr_tree, so there is nothing to copy"
   mtr_copy=
@@ -94,6 +98,7 @@ make_job() {
   for mtr_f in queued out err; do printf '' >"$mtr_new/$mtr_f" || return 1; done
   if [ -n "$mtr_copy" ]; then
     copy_tree "$mtr_new/tree" || return
+    rm -f -- "$mtr_new/list" || return 1
   elif [ -n "$mtr_tree" ] && [ -f "$mtr_tree/.mtr/put.$mtr_client" ]; then
     cp -- "$mtr_tree/.mtr/put.$mtr_client" "$mtr_new/manifest" || return 1
   fi
@@ -102,7 +107,7 @@ make_job() {
     echo "there is a job $mtr_id already: start this one again"
     return 5
   fi
-  rm -f -- "$mtr_new/list" && mv -- "$mtr_new" "$mtr_job"
+  mv -- "$mtr_new" "$mtr_job"
 }
 mtr_said=$(make_job 2>&1)
 case $? in
