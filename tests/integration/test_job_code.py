@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mtr.scripts import find_shipped
+from mtr.jobs.git_state import pack_state
 from tests.lab.disk import small_disk
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def test_a_copy_needs_something_that_was_synced(home: Home, project: Path) -> No
     assert done.stdout == b""
     assert b"no job was started" in done.stderr
     jobs = home.server.home_of("bash") / ".mtr" / "jobs"
-    assert {*jobs.glob("*"), *jobs.glob(".new*")} == before
+    assert set(jobs.glob("*")) == before
     assert home.run_mtr(["true"], project).returncode == 0
     (project / "a.txt").write_text("edited\n")
     job = start(home, project, "--no-sync", "--snapshot", "cat", "a.txt")
@@ -312,10 +312,8 @@ def test_a_submodule_in_the_patch_is_one_that_git_applies(home: Home, project: P
     home.git(project, "config", "diff.submodule", "log")
     before = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=inner, text=True).strip()
     home.git(inner, "commit", "-qm", "more", "--allow-empty")
-    names = b"inner\0a.txt\0src/b.py\0"
-    script = f"{find_shipped('shell')}/local/origin.sh"
-    told = subprocess.run(["sh", script, project], env=home.environ, input=names, capture_output=True, check=True)
-    assert f"-Subproject commit {before}" in gzip.decompress(told.stdout).decode()
+    told = pack_state(str(project), {b"inner", b"a.txt", b"src/b.py"}, home.environ)
+    assert f"-Subproject commit {before}" in gzip.decompress(told).decode()
 
 
 def test_the_patch_has_nothing_that_is_not_synced(home: Home, project: Path) -> None:

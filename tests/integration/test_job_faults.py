@@ -249,13 +249,15 @@ def test_what_is_no_job_in_their_directory(jobs: Jobs) -> None:
     """Files, links, half made and half removed jobs, names of all kinds: none is listed, none ends a verb."""
     job = jobs.start("true")
     jobs.ends(job)
-    for name in (".new.0123abcd", ".gone.0123abcd", "a b", "-rf", "abc*", "x\ny", "..."):
+    for name in ("0123abcd", ".gone.0123abcd", "a b", "-rf", "abc*", "x\ny", "..."):
         (jobs.folder / name).mkdir()
+    for name in ("about", "keeper", "queued"):
+        (jobs.folder / "0123abcd" / name).touch()
     (jobs.folder / "0badf00d").write_text("a file")
     (jobs.folder / "0badbeef").symlink_to("nowhere")
     (jobs.folder / "0badcafe").symlink_to("/")
     assert jobs.mtr("job", "list").returncode == 0
-    assert job in jobs.list()
+    assert {"0123abcd", job} & set(jobs.list()) == {job}
     assert jobs.mtr("job", "rm", job).returncode == 0
     assert (jobs.folder / "a b").is_dir()
     (jobs.folder / "0badcafe").unlink()

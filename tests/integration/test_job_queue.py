@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -226,7 +227,7 @@ def test_more_gpus_than_there_are(home: Home, project: Path, cards: Cards) -> No
     assert b"there is no nvidia-smi" in done.stderr
     assert list_jobs(home, project) == {}
     assert not cards.claims.exists()
-    assert list(place(home, "x").parent.glob(".new.*")) == []
+    assert list(place(home, "x").parent.iterdir()) == []
 
 
 def test_an_nvidia_smi_that_hangs(home: Home, project: Path, cards: Cards) -> None:
@@ -416,9 +417,10 @@ def test_prune_takes_what_has_ended_long_ago(home: Home, project: Path) -> None:
     for number, job in enumerate(jobs):
         ended = next(place(home, job).glob("ended.*"))
         ended.rename(ended.parent / f"ended.0.{int(time.time()) - (100 * (4 - number) if number else 20 * 86400)}.exit")
-    for name in (".new.11111111", ".new.22222222", ".gone.33333333"):
+    for name in ("11111111", "22222222", ".gone.33333333"):
         (old.parent / name / "tree").mkdir(parents=True)
-    os.utime(old.parent / ".new.11111111", (1e9, 1e9))
+        (old.parent / name / "queued").touch()
+    os.utime(old.parent / "11111111", (1e9, 1e9))
     dry = home.run_mtr(["job", "prune", "--dry-run"], project)
     assert jobs[0].encode() in dry.stdout
     assert b"1 job would be removed" in dry.stderr
@@ -426,9 +428,8 @@ def test_prune_takes_what_has_ended_long_ago(home: Home, project: Path) -> None:
     done = home.run_mtr(["job", "prune"], project)
     assert done.returncode == 0
     assert b"1 job removed" in done.stderr
-    assert {path.name for path in old.parent.iterdir()} == {*jobs[1:], alive, ".new.22222222"}
-    (old.parent / ".new.22222222" / "tree").rmdir()
-    (old.parent / ".new.22222222").rmdir()
+    assert {path.name for path in old.parent.iterdir()} == {*jobs[1:], alive, "22222222"}
+    shutil.rmtree(old.parent / "22222222")
     (place(home, jobs[1]) / "out").write_bytes(os.urandom(3 << 20))
     (place(home, jobs[2]) / "out").write_bytes(os.urandom(2 << 20))
     found = json.loads(home.run_mtr(["job", "prune", "--keep-size", "4MB", "--json"], project).stdout)["data"]

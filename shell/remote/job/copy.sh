@@ -34,11 +34,11 @@ find_tree() {
 
 # Copies into the directory $1 what is on the lines of the record that stands here still.
 copy_files() {
-  cp -- ".mtr/put.$mtr_client" "$mtr_new/manifest" || return 1
+  cp -- "$mtr_put" "$mtr_job/manifest" || return 1
   # shellcheck disable=SC2016  # expanded by the inner shell
-  LC_ALL=C sed -n 's/^[0-9]*:[^|]*|\(\.\/\)/\1/p' "$mtr_new/manifest" | LC_ALL=C sort -u | tr '\n' '\0' |
+  LC_ALL=C sed -n 's/^[0-9]*:[^|]*|\(\.\/\)/\1/p' "$mtr_job/manifest" | LC_ALL=C sort -u | tr '\n' '\0' |
     xargs -0 sh -c '[ $# = 0 ] || exec find "$@" -prune "(" -type f -o -type l ")" -print' mtr-find \
-      >"$mtr_new/list" 2>/dev/null
+      >"$mtr_job/list" 2>/dev/null
   if cp --version 2>/dev/null | grep -q GNU; then
     # shellcheck disable=SC2016
     mtr_text='to=$1; shift; [ $# = 0 ] || exec cp -dp --reflink=auto --parents -t "$to" -- "$@"'
@@ -47,7 +47,7 @@ copy_files() {
     # shellcheck disable=SC2016
     mtr_text='to=$1; shift; [ $# = 0 ] || { tar cf - "$@" || printf x >"$to.failed"; } | (cd "$to" && tar xpf -)'
   fi
-  tr '\n' '\0' <"$mtr_new/list" | xargs -0 sh -c "$mtr_text" mtr-copy "$1" || return 1
+  tr '\n' '\0' <"$mtr_job/list" | xargs -0 sh -c "$mtr_text" mtr-copy "$1" || return 1
   if [ -f ".mtr/odd.$mtr_client" ]; then
     mtr_newline='
 '

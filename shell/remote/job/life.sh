@@ -35,7 +35,8 @@ look() {
   for mtr_f in "$1"/queued "$1"/running "$1"/ended.*; do
     [ -f "$mtr_f" ] || continue
     mtr_at=${mtr_f##*/} mtr_pid='' mtr_began='' mtr_booted='' mtr_since='' mtr_ran=
-    { read -r mtr_pid mtr_began mtr_booted mtr_since && read -r mtr_ran; } 2>/dev/null <"$mtr_f"
+    # It may have got its next name by now, and not every shell applies what stands in front of the < that fails.
+    { { read -r mtr_pid mtr_began mtr_booted mtr_since && read -r mtr_ran; } <"$mtr_f"; } 2>/dev/null
     mtr_said="$mtr_pid $mtr_began $mtr_booted $mtr_since $mtr_ran"
     case $mtr_pid in *[!0-9]* | '') continue ;; esac
     find_start "$mtr_pid"
@@ -51,4 +52,9 @@ find_keeper() {
     look "$1"
     case $mtr_keeper$mtr_at in *[0-9]* | ended.*) break ;; esac
   done
+}
+
+# After find_keeper "$1": tells whether that is a job, and not one that is being made, or was cut off in that.
+is_made() {
+  [ -f "$1/out" ] || case $mtr_at:$mtr_said in queued:*[0-9]* | [re]*) ;; *) return 1 ;; esac
 }

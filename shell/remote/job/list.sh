@@ -25,8 +25,9 @@ echo "now $(date +%s) $mtr_boot"
 cd -- "$HOME/.mtr/jobs" 2>/dev/null || exit 0
 
 show() {
-  echo "job $1"
   find_keeper "$1"
+  is_made "$1" || return 1
+  echo "job $1"
   printf 'at %s\nkeeper %s\n' "$mtr_at" "$mtr_said"
   if [ -n "$mtr_keeper" ]; then echo alive; fi
   for mtr_f in stopping overdue; do
@@ -45,7 +46,7 @@ mtr_files=
 for mtr_id; do
   case $mtr_id in *[!0-9a-f]* | '') continue ;; esac
   [ -d "$mtr_id" ] || continue
-  show "$mtr_id"
+  show "$mtr_id" || continue
   mtr_files="$mtr_files $mtr_id/out $mtr_id/err"
 done
 echo sizes

@@ -10,6 +10,7 @@
 echo
 cd -- "$HOME/.mtr/jobs" 2>/dev/null && for mtr_id in *; do
   case $mtr_id in *[!0-9a-f]*) continue ;; esac
+  [ -f "$mtr_id/out" ] || continue
   mtr_at=- mtr_about=
   for mtr_f in "$mtr_id"/queued "$mtr_id"/running "$mtr_id"/ended.*; do
     if [ -f "$mtr_f" ]; then mtr_at=${mtr_f##*/}; fi

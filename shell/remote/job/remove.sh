@@ -9,7 +9,7 @@
 # Assumptions:
 # 1. A job is renamed before it is removed, so that it is there with all of it, or not there.
 # 2. One whose keeper has not signed within a minute never will: it was killed before.
-# 3. What is under a name that begins with a dot was cut off while it was made or removed; nothing is made for a day.
+# 3. What is under a name that begins with a dot was cut off while it was removed. Nothing is made for a day.
 
 echo
 # A server that has never had a job has nothing to remove.
@@ -32,5 +32,10 @@ for mtr_id; do
   fi
 done
 for mtr_f in .gone.*; do [ ! -d "$mtr_f" ] || rm -rf -- "$mtr_f"; done
-find . -mindepth 1 -maxdepth 1 -name '.new.*' -mtime +0 -exec rm -rf -- {} + 2>/dev/null
+for mtr_id in *; do
+  case $mtr_id in *[!0-9a-f]*) continue ;; esac
+  [ -d "$mtr_id" ] || continue
+  find_keeper "$mtr_id"
+  is_made "$mtr_id" || find "$mtr_id" -prune -mtime +0 -exec rm -rf -- {} +
+done 2>/dev/null
 exit 0

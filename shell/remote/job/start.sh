@@ -37,8 +37,7 @@
 # Assumptions:
 # 1. MTR_HOME, MTR_NO and MTR_TOKEN come from the gate: the login's home, since what pre_cmd makes of HOME is the job's;
 #    where the reason goes; and the token of the tree that the client has seen, + in front where it waited for it.
-# 2. The directory is made under another name and renamed: a job is there with all of it, or not there. Whoever has made
-#    the other name is alone to use the id.
+# 2. Whoever has made the directory is alone to use the id. "out" is made last: without it there is no job yet (life.sh).
 # 3. setsid(1) of util-linux knows -f, and leaves INT and QUIT to the job, as perl does. Any other one starts the program
 #    in a child where it leads a session already, as under another setsid. Without any, the job has a process group of
 #    its own; there it ignores INT and QUIT, as all that a shell starts with &, where the shell knows no set -m.
@@ -48,20 +47,21 @@ shift 7
 mtr_home=${MTR_HOME:-$HOME} mtr_no=${MTR_NO-} mtr_token=${MTR_TOKEN-}
 unset MTR_HOME MTR_NO MTR_TOKEN
 mtr_token=${mtr_token#+}
-mtr_jobs=$mtr_home/.mtr/jobs
-mtr_new=$mtr_jobs/.new.$mtr_id mtr_job=$mtr_jobs/$mtr_id
+mtr_jobs=$mtr_home/.mtr/jobs mtr_job=$mtr_home/.mtr/jobs/$mtr_id
+mtr_made='' mtr_copying=
 case $mtr_tree in
   \~) mtr_tree=$mtr_home ;;
   \~/*) mtr_tree=$mtr_home/${mtr_tree#\~/} ;;
 esac
 
+undo() { [ -z "$mtr_made" ] || rm -rf -- "$mtr_job"; }
 # refuse REASON WORDS: nothing is left, nothing was started.
 refuse() {
-  rm -rf -- "$mtr_new"
+  undo
   { [ -n "$mtr_no" ] && printf '%s\n' "$@" >"$mtr_no"; } 2>/dev/null || printf 'mtr: %s\n' "${2-$1}" >&2
   exit 125
 }
-trap 'rm -rf -- "$mtr_new"; exit 1' HUP INT TERM
+trap 'undo; exit 1' HUP INT TERM
 
 mtr_copy=''
 for mtr_word in $mtr_options; do
@@ -78,49 +78,57 @@ case $PWD/ in
     mtr_tree=$mtr_root
     ;;
 esac
-if [ -n "$mtr_copy" ] && [ ! -f "$mtr_tree/.mtr/put.$mtr_client" ]; then
+mtr_put=$mtr_tree/.mtr/put.$mtr_client
+if [ -n "$mtr_copy" ] && [ ! -f "$mtr_put" ]; then
   [ "$mtr_copy" = try ] || refuse job "this machine has never synced anything to $mtr_tree, so there is nothing to copy"
   mtr_copy=
 fi
 
-# Makes all that is on disk before the job is one; leaves with 4 where the tree is another one than was synced.
-make_job() {
+make_directory() {
   # Whoever may write there could put another script in the place of ours.
   [ -d "$mtr_jobs" ] || (umask 077 && mkdir -p -- "$mtr_jobs") || return 1
-  mkdir -m 700 -- "$mtr_new" || return 1
-  printf '%s\n' "$mtr_about" >"$mtr_new/about" && printf '%s\n' "$mtr_keeper_text" >"$mtr_new/keeper" || return 1
-  [ -z "$mtr_stop" ] || printf '%s\n' "$mtr_stop" >"$mtr_new/stop" || return 1
-  # printf, since a redirection that fails ends a shell that has it on a special builtin.
-  case " $mtr_options " in
-    *" pty "*) make_terminal || return 1 ;;
-    *" input "*) mkfifo -m 600 -- "$mtr_new/in" "$mtr_new/hold" || return 1 ;;
-  esac
-  for mtr_f in queued out err; do printf '' >"$mtr_new/$mtr_f" || return 1; done
-  if [ -n "$mtr_copy" ]; then
-    copy_tree "$mtr_new/tree" || return
-    rm -f -- "$mtr_new/list" || return 1
-  elif [ -n "$mtr_tree" ] && [ -f "$mtr_tree/.mtr/put.$mtr_client" ]; then
-    cp -- "$mtr_tree/.mtr/put.$mtr_client" "$mtr_new/manifest" || return 1
-  fi
-  # mv would put it into the other one.
-  if [ -e "$mtr_job" ] || [ -L "$mtr_job" ]; then
-    echo "there is a job $mtr_id already: start this one again"
-    return 5
-  fi
-  mv -- "$mtr_new" "$mtr_job"
+  mkdir -m 700 -- "$mtr_job"
 }
-mtr_said=$(make_job 2>&1)
-case $? in
-  0) ;;
-  4)
-    [ -z "$mtr_token" ] || refuse token
-    refuse job "others keep changing $mtr_tree, and the copy would be of no one moment"
-    ;;
-  5) refuse job "$mtr_said" ;;
-  # A shell's own words for a full disk are no more than "I/O error".
-  *) refuse job "${mtr_said:-the directory of the job cannot be made}" "$mtr_jobs cannot be written; what is free there:" "$(df -k -- "$mtr_home" 2>&1)" ;;
-esac
+# printf, since a redirection that fails ends a shell that has it on a special builtin.
+make_files() {
+  printf '%s\n' "$mtr_about" >"$mtr_job/about" && printf '%s\n' "$mtr_keeper_text" >"$mtr_job/keeper" || return 1
+  [ -z "$mtr_stop" ] || printf '%s\n' "$mtr_stop" >"$mtr_job/stop" || return 1
+  case " $mtr_options " in
+    *" pty "*) make_terminal ;;
+    *" input "*) [ -p "$mtr_job/hold" ] || mkfifo -m 600 -- "$mtr_job/in" "$mtr_job/hold" ;;
+  esac
+}
+# Begins to copy the record of what was synced; for a job that is in the tree itself.
+keep_manifest() {
+  [ -z "$mtr_copy" ] && [ -n "$mtr_tree" ] && [ -f "$mtr_put" ] || return 0
+  { cat <&4 >&5 4<&- 5>&- 2>/dev/null & } 4<"$mtr_put" 5>"$mtr_job/manifest" && mtr_copying=$!
+}
+make_job() { for mtr_f in queued err out; do printf '' >"$mtr_job/$mtr_f" || return 1; done; }
+# A shell's own words for a full disk are no more than "I/O error".
+full() {
+  refuse job "${1:-the directory of the job cannot be made}" "$mtr_jobs cannot be written; what is free there:" "$(df -k -- "$mtr_home" 2>&1)"
+}
+
+if mtr_said=$(make_directory 2>&1); then
+  mtr_made=yes
+elif [ -e "$mtr_job" ] || [ -L "$mtr_job" ]; then
+  refuse job "there is a job $mtr_id already: start this one again"
+else
+  full "$mtr_said"
+fi
+# What a shell says of it is asked for only when it fails: to catch that takes a process.
+make_files 2>/dev/null || full "$(make_files 2>&1)"
+keep_manifest 2>/dev/null || full "$(keep_manifest 2>&1)"
 if [ -n "$mtr_copy" ]; then
+  mtr_said=$({ copy_tree "$mtr_job/tree" || exit; } 2>&1 && rm -f -- "$mtr_job/list" 2>&1)
+  case $? in
+    0) ;;
+    4)
+      [ -z "$mtr_token" ] || refuse token
+      refuse job "others keep changing $mtr_tree, and the copy would be of no one moment"
+      ;;
+    *) full "$mtr_said" ;;
+  esac
   # The same place in the copy, also where this shell was told of the directory by another name.
   mtr_sub=
   case $PWD in
@@ -130,11 +138,11 @@ if [ -n "$mtr_copy" ]; then
       case $mtr_here in "$mtr_root"/*) mtr_sub=${mtr_here#"$mtr_root"} ;; esac
       ;;
   esac
-  mtr_new=$mtr_job
   if ! mtr_said=$(mkdir -p -- "$mtr_job/tree$mtr_sub" 2>&1) || ! cd -- "$mtr_job/tree$mtr_sub"; then
     refuse job "${mtr_said:-there is no $mtr_job/tree$mtr_sub}"
   fi
 fi
+make_job 2>/dev/null || full "$(make_job 2>&1)"
 trap - HUP INT TERM
 
 # Where the manager of user sessions ends what a login has left, the user's own manager keeps it, if it lingers.
@@ -167,9 +175,9 @@ done
 # Its environment tells of one that is only slow, also while something else stands in front of it.
 if [ -f "$mtr_job/queued" ] && [ ! -s "$mtr_job/queued" ] && [ -r /proc/self/environ ] &&
   ! grep -q -a -z -x -s -e "MTR_JOB=$mtr_id" /proc/[0-9]*/environ; then
-  mtr_new=$mtr_job
   refuse job "its first process ended at once, and told nobody why: a limit of processes, files or memory there may"
 fi
 # The client needs to hear no more, and may go.
 printf '%s\n' "$mtr_id"
+[ -z "$mtr_copying" ] || wait "$mtr_copying" || rm -f -- "$mtr_job/manifest"
 cat >"$mtr_job/origin.new" && mv -- "$mtr_job/origin.new" "$mtr_job/origin"

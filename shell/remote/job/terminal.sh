@@ -38,5 +38,5 @@ if [ -z "$MTR_TERMINAL" ]; then
   esac
 fi
 make_terminal() {
-  printf '%s\n' "$mtr_python" >"$mtr_new/terminal" && mkfifo -m 600 "$mtr_new/in"
+  printf '%s\n' "$mtr_python" >"$mtr_job/terminal" && { [ -p "$mtr_job/in" ] || mkfifo -m 600 "$mtr_job/in"; }
 }
