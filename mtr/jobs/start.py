@@ -1,6 +1,6 @@
 """Starting a job: the command of a run that starts another, which stays. As warm as a run: on builtin modules alone.
 
-The gate checks the tree, brings a small push, enters the directory and the environment, and then executes
+The gate checks the tree, brings a small push, enters the directory and the environment, and then evaluates
 ``shell/remote/job/start.sh`` in the place of the command.
 """
 
@@ -156,9 +156,8 @@ def turn_into_start(
     about |= {"pty": "yes"} if "pty" in given else {}
     start, keeper, stop = _load_texts(given)
     fixed = (job_id, build_about({**about, **(more or {})}), keeper, stop, *tree, " ".join(options))
-    command.argv = ("/bin/sh", "-c", start, "mtr-start", *fixed, *_build_argv(command))
-    command.is_text = False
-    command.tells_home = True
+    command.argv = (start, *fixed, *_build_argv(command))
+    command.is_text, command.is_script = False, True
 
 
 def _load_texts(given: Mapping[str, str]) -> tuple[str, str, str]:

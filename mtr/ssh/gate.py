@@ -56,16 +56,16 @@ class Feed:
 class Command:
     """What to run on a server, where, and in which environment.
 
-    ``argv`` of several words is executed as it is; with ``is_text`` its one word is text for ``shell``.
+    ``argv`` of several words is executed as it is; with ``is_text`` its one word is text for ``shell``; with
+    ``is_script`` its first word is a script of mtr's, evaluated with the others as its arguments: see ``gate.sh``.
     ``remote_dir`` is absolute or starts with ``~/``, or is ``~`` itself; ``subdir`` is below it. ``token`` says what
     the tree there must be (see ``gate.sh``), "" that it does not matter. ``python`` is the environment that it runs in
-    (see ``python.sh``), ``timeout_s`` after how long it is ended; with ``tells_home`` MTR_HOME is the login's home,
-    MTR_NO the file for the reason of a refusal, and MTR_TOKEN the token.
+    (see ``python.sh``), ``timeout_s`` after how long it is ended.
     ``feed`` is what stands at its ends, instead of mtr's own stdio.
     """
 
     __slots__ = (
-        "argv", "env", "feed", "is_text", "pre_cmd", "python", "remote_dir", "run_id", "shell", "subdir", "tells_home",
+        "argv", "env", "feed", "is_script", "is_text", "pre_cmd", "python", "remote_dir", "run_id", "shell", "subdir",
         "timeout_s", "token",
     )  # fmt: skip
 
@@ -93,7 +93,7 @@ class Command:
         self.env = env or {}
         self.timeout_s: float | None = None
         self.token = ""
-        self.tells_home = False
+        self.is_script = False
         self.feed: Feed | None = None
 
     def enter(self, directory: str) -> None:
@@ -131,6 +131,8 @@ class GateCall:
 
 def _name_program(command: Command) -> str:
     """Return the first word, or the name of the shell for a text that begins with something else than a name."""
+    if command.is_script:
+        return "sh"
     words = command.argv[0].split(maxsplit=1) if command.is_text else command.argv
     name = words[0].rpartition("/")[2] if words else ""
     return name if name.replace("-", "").replace("_", "").replace(".", "").isalnum() else "sh"
@@ -143,8 +145,6 @@ def build_gate_call(command: Command, carrier: str, push: str = "") -> GateCall:
     """
     script, run, program = load_script("remote/gate.sh"), command.run_id, _name_program(command)
     exports = "".join(f"export {name}={quote_posix(value)}\n" for name, value in command.env.items())
-    if command.tells_home:
-        exports += 'export MTR_HOME="$mtr_home" MTR_NO="$mtr_no" MTR_TOKEN="$mtr_token"\n'
     variable, argv = CARRIERS.get(carrier), command.argv
     source = (variable[0] if variable else "f") if exports or push else "0"
     line = _build_line(command, script, argv, source)
@@ -162,7 +162,7 @@ def build_gate_call(command: Command, carrier: str, push: str = "") -> GateCall:
 
 
 def _build_line(command: Command, script: str, argv: tuple[str, ...], source: str) -> str:
-    mode = "s" if command.is_text else "a"
+    mode = "s" if command.is_text else "e" if command.is_script else "a"
     place = (command.run_id, command.remote_dir, command.subdir)
     fixed = (*place, source, command.token, command.shell, _build_before(command), mode)
     return build_remote_command(f"mtr-{command.run_id}", script, (*fixed, *argv))

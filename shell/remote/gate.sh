@@ -17,7 +17,9 @@
 #            run brings it, so wait; empty: run whatever the tree is
 #   SHELL    what runs PRE and a MODE s command: auto (bash, else sh), a name or a path
 #   PRE      text of pre_cmd, or empty; runs in DIR, the command then in DIR/SUB
-#   MODE     a: ARGV is an argument vector, executed as it is; s: its one word is text for SHELL
+#   MODE     a: ARGV is an argument vector, executed as it is; s: its one word is text for SHELL; e: its first word is a
+#            script of ours for the other words, which finds mtr_home, mtr_no and mtr_token. It is evaluated here, and
+#            behind a PRE executed by /bin/sh, with MTR_HOME, MTR_NO and MTR_TOKEN in their place
 #
 # When it refuses, it leaves the reason in ~/.mtr-no.RUN (a word, then the system's own words) and exits
 # 125. mtr looks there on that status only.
@@ -133,15 +135,24 @@ case ${TERM-} in
     ;;
 esac
 
-if [ "$mtr_mode$mtr_pre" != a ]; then
-  if [ "$mtr_shell" = auto ]; then
-    mtr_shell='sh'
-    if command -v bash >/dev/null; then mtr_shell=bash; fi
-  fi
-  command -v "$mtr_shell" >/dev/null || no shell "$mtr_shell"
-  # bash takes SHLVL 0 with SSH_CLIENT set for a fresh login and reads .bashrc once more.
-  export SHLVL=1
+if [ "$mtr_mode" = e ] && [ -n "$mtr_pre" ]; then
+  mtr_mode=a mtr_text=$1
+  shift
+  set -- /bin/sh -c "$mtr_text" mtr-script "$@"
+  export MTR_HOME="$mtr_home" MTR_NO="$mtr_no" MTR_TOKEN="$mtr_token"
 fi
+case $mtr_mode$mtr_pre in
+  a | e) ;;
+  *)
+    if [ "$mtr_shell" = auto ]; then
+      mtr_shell='sh'
+      if command -v bash >/dev/null; then mtr_shell=bash; fi
+    fi
+    command -v "$mtr_shell" >/dev/null || no shell "$mtr_shell"
+    # bash takes SHLVL 0 with SSH_CLIENT set for a fresh login and reads .bashrc once more.
+    export SHLVL=1
+    ;;
+esac
 
 # Sets mtr_words to the arguments as single-quoted words.
 quote() {
@@ -210,6 +221,13 @@ find_program() {
 trap : INT QUIT TERM
 # exec runs the program and never a builtin of this shell: mtr echo -n is /bin/echo -n, as an argv means.
 (
+  if [ "$mtr_mode" = e ]; then
+    exec 2>&9 9>&-
+    mtr_text=$1
+    shift
+    eval "$mtr_text"
+    exit
+  fi
   find_program "$1"
   set +f
   unset IFS

@@ -35,7 +35,8 @@
 #   gpus             what was pinned (queue.sh)
 #
 # Assumptions:
-# 1. MTR_HOME, MTR_NO and MTR_TOKEN come from the gate: the login's home, since what pre_cmd makes of HOME is the job's;
+# 1. mtr_home, mtr_no and mtr_token come from the gate, as a script of MODE e finds them: the login's home, since what
+#    pre_cmd makes of HOME is the job's;
 #    where the reason goes; and the token of the tree that the client has seen, + in front where it waited for it.
 # 2. Whoever has made the directory is alone to use the id. "out" is made last: without it there is no job yet (life.sh).
 # 3. setsid(1) of util-linux knows -f, and leaves INT and QUIT to the job, as perl does. Any other one starts the program
@@ -44,7 +45,7 @@
 
 mtr_id=$1 mtr_about=$2 mtr_keeper_text=$3 mtr_stop=$4 mtr_tree=$5 mtr_client=$6 mtr_options=$7
 shift 7
-mtr_home=${MTR_HOME:-$HOME} mtr_no=${MTR_NO-} mtr_token=${MTR_TOKEN-}
+mtr_home=${mtr_home:-${MTR_HOME:-$HOME}} mtr_no=${mtr_no:-${MTR_NO-}} mtr_token=${mtr_token:-${MTR_TOKEN-}}
 unset MTR_HOME MTR_NO MTR_TOKEN
 mtr_token=${mtr_token#+}
 mtr_jobs=$mtr_home/.mtr/jobs mtr_job=$mtr_home/.mtr/jobs/$mtr_id

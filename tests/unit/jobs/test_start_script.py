@@ -52,7 +52,7 @@ def start(
     """Start a job with ``posix_sh`` for /bin/sh in all that is mtr's."""
     command = Command("0123456789abcdef", ("sh", "-c", 'echo "$CUDA_VISIBLE_DEVICES"; cat ./* src/*'))
     turn_into_start(command, ID, "", options, (str(tree), "me"))
-    _, _, script, *words = command.argv
+    script, *words = command.argv
     shell = " ".join(posix_sh)
     words[3] = words[3].replace("/bin/sh", shell)
     extra = {
