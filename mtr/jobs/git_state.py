@@ -67,7 +67,7 @@ def pack_state(root: str, synced: Collection[bytes], environ: Mapping[str, str])
 def _tell(git: _Git, synced: Collection[bytes]) -> Iterator[bytes]:
     records = git.list_records()
     if any(record[:1] != b"#" for record in records):
-        git.learn_place(records)
+        git.learn_place()
         records = [git.shorten(record) for record in records]
     yield b"".join(record + b"\0" for record in records) + b"\n"
     left = PATCH_BYTES
@@ -155,17 +155,23 @@ class _Git:
         words = "status --porcelain=v2 --branch --no-ahead-behind --no-renames --untracked-files=all -z -- ."
         return self._ask(words.split()).split(b"\0")[:-1]
 
-    def learn_place(self, records: Sequence[bytes]) -> None:
+    def learn_place(self) -> None:
         """Learn where in its repository this is, and of which kind that is."""
-        if os.path.isfile(f"{self._root}/.git/HEAD") and any(
-            record.startswith(b"# branch.oid ") and len(record) == len(b"# branch.oid ") + 40 for record in records
-        ):
-            self._index = b".git/index"  # As nearly everywhere: git need not be asked.
+        if self._is_plain():
+            self._index = b".git/index"
             return
         words = "rev-parse --show-object-format --git-path index --show-prefix"
         found = self._ask(words.split()).split(b"\n")
         if len(found) > 2:
             self._format, self._index, self._prefix = found[:3]
+
+    def _is_plain(self) -> bool:
+        """Tell whether this is a repository as nearly all are, and git need not be asked of what kind."""
+        try:
+            with open(f"{self._root}/.git/config", "rb") as file:
+                return b"objectformat" not in file.read().lower() and os.path.isfile(f"{self._root}/.git/HEAD")
+        except OSError:
+            return False
 
     def shorten(self, record: bytes) -> bytes:
         """Return ``record`` with its path from here."""
