@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mtr.config.model import Server
     from mtr.jobs.model import Job
     from mtr.ssh.base import BaseConnection
+    from mtr.ssh.line import Line
     from mtr.voice import Voice
 
 _FULL_ID = 8
@@ -68,13 +69,53 @@ def find_jobs(
     """
     if not all(words):
         raise UsageError("the id of a job is empty", hint="mtr job list")
-    noted = {find_noted(word, environ) if len(word) == _FULL_ID and word.isalnum() else "" for word in words}
-    if server is None and len(noted) == 1 and (only := noted.pop()):
+    if server is None and (only := _find_noted(words, environ)):
         try:
             return _find_on(words, directory, only, environ, voice)
         except (JobNotFound, ServerNotFound):
             pass  # That name means another machine by now, or none: a note is a short cut, and no more.
     return _find_on(words, directory, server, environ, voice)
+
+
+def find_lines(
+    words: Sequence[str], directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
+) -> list[tuple[Line, Job]]:
+    """Return the jobs that ``words`` mean, each with a line to its server: as :func:`find_jobs`, for scripts alone.
+
+    Where the last run there has left a route that still holds, neither the configuration nor ssh is asked.
+    """
+    line = _open_kept(words, directory, server, environ, voice) if all(words) else None
+    if line is not None:
+        try:
+            jobs = load_jobs(line, () if server else words)
+            return [(line, choose_job(word, jobs)) for word in words]
+        except JobNotFound:
+            pass
+    return [*find_jobs(words, directory, server, environ, voice)]
+
+
+def _open_kept(
+    words: Sequence[str], directory: str | None, server: str | None, environ: Mapping[str, str], voice: Voice
+) -> Line | None:
+    """Return a line to ``server``, or to that on which ``words`` are noted, if a route to it is kept."""
+    from mtr.command_line import Invocation
+    from mtr.route import load_route
+    from mtr.run import open_line
+
+    name = server or _find_noted(words, environ)
+    for given in (server,) if server else (None, name) if name else ():
+        invocation = Invocation()
+        invocation.directory, invocation.server = directory, given
+        route = load_route(invocation, environ)
+        if route is not None and (server or route.facts.server_name == name) and not route.facts.system:
+            return open_line(invocation, environ, voice, may_prompt=False, route=route)[1]
+    return None
+
+
+def _find_noted(words: Sequence[str], environ: Mapping[str, str]) -> str:
+    """Return the server on which all of ``words``, ids, are noted; "" where they are not on one."""
+    noted = {find_noted(word, environ) if len(word) == _FULL_ID and word.isalnum() else "" for word in words}
+    return noted.pop() if len(noted) == 1 else ""
 
 
 def _find_on(
@@ -90,7 +131,7 @@ def _find_on(
     return [(answers.connections[job.server], job) for job in chosen]
 
 
-def look_again(connection: BaseConnection, job: Job) -> Job:
+def look_again(connection: Line, job: Job) -> Job:
     """Return ``job`` as it stands now, or as it was where its server does not say."""
     try:
         return next(iter(load_jobs(connection, [job.id])), job)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mtr.jobs.model import Job
     from mtr.pull import Pull
     from mtr.ssh.base import BaseConnection
+    from mtr.ssh.line import Line
 
 
 @click.group(cls=JobVerbs, invoke_without_command=True)
@@ -72,7 +73,13 @@ def start() -> None:
     """
 
 
-def _find(invocation: Invocation, words: tuple[str, ...]) -> list[tuple[BaseConnection, Job]]:
+def _find(invocation: Invocation, words: tuple[str, ...]) -> list[tuple[Line, Job]]:
+    from mtr.job_search import find_lines
+
+    return find_lines(words, invocation.directory, invocation.server, os.environ, Voice())
+
+
+def _find_to_bring(invocation: Invocation, words: tuple[str, ...]) -> list[tuple[BaseConnection, Job]]:
     from mtr.job_search import find_jobs
 
     return find_jobs(words, invocation.directory, invocation.server, os.environ, Voice())
@@ -234,14 +241,14 @@ def wait(invocation: Invocation, words: tuple[str, ...], *, pulls: bool, notify:
 
     if notify is not None:
         ensure_possible(notify)
-    jobs = _find(invocation, words)
+    pulled = _find_to_bring(invocation, words) if pulls else []
     place = (invocation.directory, None, os.environ, Voice())
-    plans = [plan_job_pull(connection, found, *place) for connection, found in jobs] if pulls else []
-    ended = wait_for_jobs(jobs)
+    plans = [plan_job_pull(connection, found, *place) for connection, found in pulled]
+    ended = wait_for_jobs(pulled or _find(invocation, words))
     for found in ended:
         Voice().say(render_end(found))
     status = choose_status(ended)
-    brought = [plan.after(0, connection) for plan, (connection, _) in zip(plans, jobs, strict=False)]
+    brought = [plan.after(0, connection) for plan, (connection, _) in zip(plans, pulled, strict=True)]
     if notify is not None:
         _notify(notify, ended)
     return status or max(brought, default=0)
@@ -275,7 +282,7 @@ def pull(invocation: Invocation, words: tuple[str, ...], to: str | None) -> int:
     from mtr.job_pull import ensure_ended, plan_job_pull
 
     voice, plans = Voice(quiet=invocation.quiet), []
-    for connection, found in _find(invocation, words):
+    for connection, found in _find_to_bring(invocation, words):
         plan = plan_job_pull(connection, found, invocation.directory, to, os.environ, voice)
         ensure_ended(found, plan)
         plans.append((connection, plan))
@@ -311,14 +318,14 @@ def stop(invocation: Invocation, words: tuple[str, ...]) -> int:
     """
     from mtr.jobs.ask import stop_job
 
-    def end(connection: BaseConnection, found: Job) -> None:
+    def end(connection: Line, found: Job) -> None:
         was_alive = stop_job(connection, found)
         Voice().say(f"job {found.id} was stopped" if was_alive else f"job {found.id} had ended")
 
     return _do_each(_find(invocation, words), end)
 
 
-def _do_each(jobs: list[tuple[BaseConnection, Job]], act: Callable[[BaseConnection, Job], None]) -> int:
+def _do_each(jobs: list[tuple[Line, Job]], act: Callable[[Line, Job], None]) -> int:
     """Do ``act`` to each of ``jobs``; what fails is shown, hinders no other, and makes the status 1."""
     status = 0
     for connection, found in jobs:
@@ -341,7 +348,7 @@ def rm(invocation: Invocation, words: tuple[str, ...]) -> int:
     from mtr.jobs.ask import remove_jobs
     from mtr.jobs.noted import drop_note
 
-    def remove(connection: BaseConnection, found: Job) -> None:
+    def remove(connection: Line, found: Job) -> None:
         remove_jobs(connection, [found])
         drop_note(found.id, os.environ)
         Voice().say(f"job {found.id}{f' ({found.name})' if found.name else ''} was removed")

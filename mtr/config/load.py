@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mtr.config.checked import ensure_checked
 from mtr.config.env_file import is_within
 from mtr.config.merge import Sourced, Tree, build_tree, list_positions, merge_all, merge_trees
 from mtr.config.model import BUILT_IN_EXCLUDE, Config, Secret, Server, home_dir
@@ -20,7 +21,7 @@ from mtr.config.policy import build_rules
 from mtr.config.schema import PASSWORD_KEYS
 from mtr.config.source import Source, load_source
 from mtr.config.trust import explain_doubt, find_claim, leads_out
-from mtr.config.validate import ensure_valid, list_sections
+from mtr.config.validate import list_sections
 from mtr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _ensure_sound(sources: Iterable[Source], environ: Mapping[str, str]) -> None
     own = user_config_file(environ)
     for source in sources:
         ensure_private(source)
-        ensure_valid(source, is_own=source.file == own)
+        ensure_checked(source, environ, is_own=source.file == own)
         ensure_own(source, own)
 
 
