@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mtr.errors import MtrError
 from mtr.jobs.details import load_details
 from mtr.jobs.model import JobError
-from mtr.pull import Pull, resolve_destination
+from mtr.pull import Pull, render_done, resolve_destination
+from mtr.sync.download import ensure_some, list_failures
 from mtr.sync.sources import split_place
+from mtr.voice import show_error
 from mtr.workflow import load_target
 
 if TYPE_CHECKING:
@@ -69,3 +72,18 @@ def find_pulls(job: Job) -> list[str]:
         hint = f"mtr get -s {job.server} PATH; for the next one: mtr -d --pull GLOB CMD"
         raise JobError(f"job {job.id} was not told what to bring", hint=hint)
     return remotes
+
+
+def bring(connection: BaseConnection, plan: Pull, voice: Voice, *, quiet: bool) -> int:
+    """Bring what one job has left, and return a status; what does not come is said, and hinders no other's."""
+    try:
+        result = plan.bring(connection)
+        ensure_some(connection, result)
+    except MtrError as error:
+        show_error(error)
+        return error.exit_status
+    if not quiet:
+        voice.say(render_done(result, connection.server_name))
+    for text in list_failures(result):
+        voice.say(text)
+    return 0 if result.is_complete else 1

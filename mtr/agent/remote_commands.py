@@ -24,7 +24,7 @@ from mtr.streams.piece import Piece
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mtr.jobs.look import Output
+    from mtr.jobs.look import JobLook, Output
     from mtr.jobs.model import Job
     from mtr.remote import Remote
     from mtr.sync.result import SyncResult
@@ -171,9 +171,8 @@ class RemoteCommands:
             left_s = max(0, round(end_s - time.monotonic()))
             has_place = bool(left_s) and self._waiting.acquire(blocking=False)
             try:
-                limits = {"limit_bytes": limit_bytes, "wait_s": left_s if has_place else 0}
-                with self.borrow() as remote:
-                    found = look_at(remote.connection, token, offsets, **limits, until_end=until_end)
+                wait_s = left_s if has_place else 0
+                found = self._ask(token, offsets, limit_bytes, wait_s, until_end=until_end)
             finally:
                 if has_place:
                     self._waiting.release()
@@ -186,6 +185,16 @@ class RemoteCommands:
             # All places are taken: asked now and then instead.
             time.sleep(min(pause_s, left_s))
             pause_s = min(3.0, pause_s * 1.5)
+
+    def _ask(self, token: str, offsets: tuple[int, int], limit_bytes: int, wait_s: int, *, until_end: bool) -> JobLook:
+        with self.borrow() as remote:
+            line = remote.connection
+            found = look_at(line, token, offsets, limit_bytes=limit_bytes, wait_s=wait_s, until_end=until_end)
+            ends = zip((found.out, found.err), offsets, strict=True)
+            if not found.job.is_alive and any(_lacks(output, offset, limit_bytes) for output, offset in ends):
+                # It ended behind the look at its outputs, and before that at itself: its last words are there now.
+                found = look_at(line, token, offsets, limit_bytes=limit_bytes)
+            return found
 
     def send(self, token: str, data: bytes, *, end: bool) -> None:
         """Let the command read ``data`` from its stdin or its terminal; with ``end``, there will be no more.
@@ -240,6 +249,11 @@ class RemoteCommands:
                 command = render_command(start.order.command)
                 found.append(Listed(token, self.name, status, command, code, start.began_s))
         return found
+
+
+def _lacks(output: Output, offset: int, limit_bytes: int) -> bool:
+    """Tell whether there is more behind ``offset`` than was brought, although that would have been allowed."""
+    return len(output.data) < min(limit_bytes, output.size_bytes - offset)
 
 
 def _build_piece(offset: int, output: Output, *, is_closed: bool) -> Piece:

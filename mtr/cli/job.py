@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from mtr.command_line import Invocation
     from mtr.jobs.model import Job
-    from mtr.pull import Pull
     from mtr.ssh.base import BaseConnection
     from mtr.ssh.line import Line
 
@@ -279,33 +278,15 @@ def pull(invocation: Invocation, words: tuple[str, ...], to: str | None) -> int:
     Exits with 1 if something did not come, and names it; with 125 if nothing did, or a job has not ended: then none of
     them is touched.
     """
-    from mtr.job_pull import ensure_ended, plan_job_pull
+    from mtr.job_pull import bring, ensure_ended, plan_job_pull
 
     voice, plans = Voice(quiet=invocation.quiet), []
     for connection, found in _find_to_bring(invocation, words):
         plan = plan_job_pull(connection, found, invocation.directory, to, os.environ, voice)
         ensure_ended(found, plan)
         plans.append((connection, plan))
-    statuses = [_bring(connection, plan, voice, quiet=invocation.quiet) for connection, plan in plans]
+    statuses = [bring(connection, plan, voice, quiet=invocation.quiet) for connection, plan in plans]
     return statuses[0] if len({*statuses}) == 1 else 1
-
-
-def _bring(connection: BaseConnection, plan: Pull, voice: Voice, *, quiet: bool) -> int:
-    """Bring what one job has left; what does not come is said, and hinders no other's."""
-    from mtr.pull import render_done
-    from mtr.sync.download import ensure_some, list_failures
-
-    try:
-        result = plan.bring(connection)
-        ensure_some(connection, result)
-    except MtrError as error:
-        show_error(error)
-        return error.exit_status
-    if not quiet:
-        voice.say(render_done(result, connection.server_name))
-    for text in list_failures(result):
-        voice.say(text)
-    return 0 if result.is_complete else 1
 
 
 @job.command(short_help="End jobs with all that they have started.")

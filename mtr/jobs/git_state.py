@@ -31,7 +31,7 @@ _ELSEWHERE = (
 """What somebody has set for a git of their own."""
 
 _PLAIN = (
-    "--binary", "--relative", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv", "--submodule=short",
+    "--binary", "--no-relative", "--no-renames", "--no-color", "--no-ext-diff", "--no-textconv", "--submodule=short",
     "--src-prefix=a/", "--dst-prefix=b/",
 )  # fmt: skip
 """A patch that ``git apply`` takes, whatever the user's own way to look at differences."""
@@ -53,8 +53,9 @@ def pack_state(root: str, synced: Collection[bytes], environ: Mapping[str, str])
     """Return, compressed by gzip, what git says of ``root``.
 
     The records of ``git status --porcelain=v2 --branch -z``, with paths from ``root``; an empty line; a patch that
-    ``git apply`` takes in ``root`` on that commit, cut after ``PATCH_BYTES``; ``END``. Without a repository, or without
-    git, only the empty line and ``END``.
+    ``git apply`` takes on that commit, cut after ``PATCH_BYTES``; ``END``. Its paths count from the repository's top: in a
+    directory below, ``git apply`` skips all others, and says not a word. Without a repository, or without git, only the
+    empty line and ``END``.
 
     Of what is not in ``synced``, paths from ``root``, the patch has nothing: what is left out of a sync is not the
     server's to know. Changes are told by their names all the same.

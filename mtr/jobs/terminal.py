@@ -20,11 +20,8 @@ def add_terminal(command: Command, environ: Mapping[str, str]) -> None:
     """Let ``command``, which starts a job with the option pty, give it a terminal like the one here."""
     rows, columns, kind = measure_terminal(environ)
     programs = map(load_script, ("remote/job/terminal.py", "remote/job/terminal_script.sh"))
-    shell, flag, script, name, *words = command.argv
-    command.argv = (
-        *(shell, flag, load_script("remote/job/terminal.sh") + script, name),
-        *(*programs, f"{rows} {columns}", kind, *words),
-    )
+    script, *words = command.argv
+    command.argv = (load_script("remote/job/terminal.sh") + script, *programs, f"{rows} {columns}", kind, *words)
 
 
 def measure_terminal(environ: Mapping[str, str]) -> tuple[int, int, str]:

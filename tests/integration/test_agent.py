@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mtr.agent import remote_commands
 from mtr.agent.agent import Agent
 from mtr.agent.model import Order, TokenUnknown
 from mtr.agent.remote_commands import RemoteCommands, _Start
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mtr.agent.model import Look
+    from mtr.jobs.look import JobLook
+    from mtr.ssh.line import Line
     from tests.lab.home import Home
 
 MANY = 50
@@ -342,3 +346,27 @@ def test_an_allowed_command_runs_as_the_argv_that_was_judged(home: Home, jobs: J
     assert (entries[0]["client"], entries[0]["argv"]) == ("tester", ["echo", "$HOME `id`; x", "a  b"])
     assert (entries[1]["token"], entries[1]["exit"]) == (token, 0)
     agent.close()
+
+
+def test_a_command_that_ends_during_a_look_has_all_its_output(
+    agent: Agent, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outputs are looked at before itself: what it printed in between comes with the word that it has ended."""
+    real, looks = remote_commands.look_at, []
+
+    def look_late(line: Line, token: str, offsets: tuple[int, int], **limits: Any) -> JobLook:
+        found = real(line, token, offsets, **limits)
+        looks.append(found)
+        if len(looks) > 1:
+            return found
+        # As though all of it had come behind the first look at the output.
+        return replace(found, out=replace(found.out, data=b""))
+
+    token, _ = agent.run(Order("echo last words", 60, sync=False))
+    jobs.ends(token)
+    monkeypatch.setattr(remote_commands, "look_at", look_late)
+    look = agent.look(token, (0, 0), limit_bytes=1000)
+    assert (look.status, look.stdout.data, look.stdout.is_last) == ("completed", b"last words\n", True)
+    assert len(looks) == 2
+    assert agent.look(token, (0, 0), limit_bytes=4).stdout.data == b"last"
+    assert len(looks) == 3

@@ -159,11 +159,12 @@ def test_a_job_waits_for_one_that_was_started_just_before(home: Home, project: P
     unsigned = folder.parent / "abcdef01"
     unsigned.mkdir()
     (unsigned / "queued").touch()
+    (unsigned / "out").touch()
     last = start(home, project, "--after", "abcdef01", "date")
     (unsigned / "queued").write_text((folder / "running").read_text())
     assert is_in_state(home, last, "queued")
     (unsigned / "queued").unlink()
-    unsigned.rmdir()
+    shutil.rmtree(unsigned)
     wait_until(lambda: is_in_state(home, last, "ended"), "the job that waited")
     # One that was killed before it could sign never will.
     unsigned.mkdir()
@@ -214,6 +215,8 @@ def test_gpus_in_use_are_left_alone(home: Home, project: Path, cards: Cards) -> 
 
 def test_more_gpus_than_there_are(home: Home, project: Path, cards: Cards) -> None:
     """Refused with what is there; as where nvidia-smi is missing or fails. Nothing is left."""
+    jobs = place(home, "x").parent
+    before = {*jobs.iterdir()} if jobs.exists() else set()
     done = home.run_mtr([*cards.options, "-d", "--gpus", "4", "date"], project)
     assert done.returncode == 125
     assert b"there are 3 GPUs here, and the job wants 4" in done.stderr
@@ -227,7 +230,7 @@ def test_more_gpus_than_there_are(home: Home, project: Path, cards: Cards) -> No
     assert b"there is no nvidia-smi" in done.stderr
     assert list_jobs(home, project) == {}
     assert not cards.claims.exists()
-    assert list(place(home, "x").parent.iterdir()) == []
+    assert {*jobs.iterdir()} == before
 
 
 def test_an_nvidia_smi_that_hangs(home: Home, project: Path, cards: Cards) -> None:
@@ -447,6 +450,7 @@ def test_rm_removes_all_that_have_ended(home: Home, project: Path) -> None:
     young = place(home, "abcdef02")
     young.mkdir()
     (young / "queued").touch()
+    (young / "out").touch()
     done = home.run_mtr(["job", "rm", jobs[0], alive, "abcdef02", jobs[1]], project)
     assert done.returncode == 1
     assert f"{alive} on".encode() in done.stderr

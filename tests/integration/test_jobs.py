@@ -500,7 +500,8 @@ def test_rm_takes_only_what_has_ended(jobs: Jobs) -> None:
 def test_rm_tells_what_could_not_be_removed(jobs: Jobs) -> None:
     """The server's words, and 1; a disk is mounted where the job was kept."""
     jobs.folder.mkdir(parents=True, exist_ok=True)
-    with small_disk(jobs.at("abcdef03"), "100k"):
+    with small_disk(jobs.at("abcdef03"), "100k") as disk:
+        (disk.path / "out").touch()
         done = jobs.mtr("job", "rm", "abcdef03")
         assert done.returncode == 1
         assert b"abcdef03 could not be removed on lab" in done.stderr

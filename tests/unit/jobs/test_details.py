@@ -14,7 +14,7 @@ HEAD = (
     b"1 .M N... 100644 100644 100644 aa bb a file.txt\0"
     b"1 A. N... 000000 100644 100644 00 bb added\0"
     b"u UU N... 100644 100644 100644 100644 aa bb cc both\0"
-    b"? tab\tq\"\n\n\xc3\xa9\0"
+    b'? tab\tq"\n\n\xc3\xa9\0'
 )
 END = b"\n\0mtr-end\n"
 

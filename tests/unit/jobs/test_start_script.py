@@ -54,7 +54,7 @@ def start(
     turn_into_start(command, ID, "", options, (str(tree), "me"))
     script, *words = command.argv
     shell = " ".join(posix_sh)
-    words[3] = words[3].replace("/bin/sh", shell)
+    words[2] = words[2].replace("/bin/sh", shell)
     extra = {
         "PATH": f"{tree.parent}/bin:{os.environ['PATH']}",
         "MTR_HOME": str(tree.parent),
@@ -62,7 +62,7 @@ def start(
         "MTR_TOKEN": seen,
         "MTR_GPU_CLAIMS": f"{tree.parent}/claims",
     }
-    return run_shell([*posix_sh, "-c", script.replace("/bin/sh", shell), *words], tree, extra=extra)
+    return run_shell([*posix_sh, "-c", script.replace("/bin/sh", shell), "mtr-start", *words], tree, extra=extra)
 
 
 def test_a_job_with_a_copy_and_a_gpu(posix_sh: list[str], tree: Path) -> None:
