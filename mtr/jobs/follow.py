@@ -17,7 +17,7 @@ from mtr.jobs.ask import build_job_command, ensure_quiet, ensure_there
 from mtr.jobs.model import JobError
 from mtr.jobs.patience import TRANSIENT, Patience
 from mtr.process.passing import Passage
-from mtr.process.piped import is_ready, open_input, widen
+from mtr.process.piped import WIDE_BYTES, is_ready, open_input, widen
 from mtr.ssh.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Take = Callable[["_Reading"], Generator[T, None, None]]
 
-PIECE_BYTES = 1 << 18
+PIECE_BYTES = WIDE_BYTES
 _FROM = re.compile(rb"(?:\A|\n)mtr-from ([0-9]+)\n")
 _BEYOND = 4
 

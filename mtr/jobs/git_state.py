@@ -53,9 +53,9 @@ def pack_state(root: str, synced: Collection[bytes], environ: Mapping[str, str])
     """Return, compressed by gzip, what git says of ``root``.
 
     The records of ``git status --porcelain=v2 --branch -z``, with paths from ``root``; an empty line; a patch that
-    ``git apply`` takes on that commit, cut after ``PATCH_BYTES``; ``END``. Its paths count from the repository's top: in a
-    directory below, ``git apply`` skips all others, and says not a word. Without a repository, or without git, only the
-    empty line and ``END``.
+    ``git apply`` takes on that commit, cut after ``PATCH_BYTES``; ``END``. Paths in it count from the repository's top:
+    in a directory below, ``git apply`` skips all others, and says not a word. Without a repository, or without git,
+    only the empty line and ``END``.
 
     Of what is not in ``synced``, paths from ``root``, the patch has nothing: what is left out of a sync is not the
     server's to know. Changes are told by their names all the same.

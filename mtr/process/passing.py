@@ -12,6 +12,7 @@ import select
 import stat
 from typing import TYPE_CHECKING
 
+from mtr.process.piped import widen
 from mtr.process.signals import Interrupted, raise_on_signals
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Passage(raise_on_signals):
         kind = os.fstat(descriptor).st_mode
         self._never_blocks = stat.S_ISREG(kind)
         self._can_splice = hasattr(os, "splice") and (self._never_blocks or stat.S_ISFIFO(kind))
+        if stat.S_ISFIFO(kind):
+            widen(descriptor)
         self._poller = select.poll()
         self._poller.register(descriptor, select.POLLOUT)
 
