@@ -103,11 +103,11 @@ def _open_kept(
     from mtr.run import open_line
 
     name = server or _find_noted(words, environ)
-    for given in (server,) if server else (None, name) if name else ():
+    for given in (None, name) if name else ():
         invocation = Invocation()
         invocation.directory, invocation.server = directory, given
         route = load_route(invocation, environ)
-        if route is not None and (server or route.facts.server_name == name) and not route.facts.system:
+        if route is not None and (given or route.facts.server_name == name) and not route.facts.system:
             return open_line(invocation, environ, voice, may_prompt=False, route=route)[1]
     return None
 

@@ -40,7 +40,7 @@ class OriginFeed(Feed):
         self._root = root
         self._environ = environ
         self._heard: dict[int, bytearray | None] = {}
-        self._out = self._told = -1
+        self._out = self._told = self._here = -1
         self._group = 0
 
     def open(self) -> tuple[int, int, int]:
@@ -55,37 +55,47 @@ class OriginFeed(Feed):
         # Imported here, and noted here: the server is at work meanwhile.
         from mtr.process.aside import begin_aside
 
-        self._told, told = os.pipe()
-        lent = [told, self._out, *([] if session is None else [session])]
+        (self._told, told), (gone, self._here) = os.pipe(), os.pipe()
+        lent = [told, gone, self._out, *([] if session is None else [session])]
         try:
             # Where there is no fork, somebody else's machine tells nothing.
             self._group = begin_aside(self._tell, lent) if hasattr(os, "fork") else 0
         except OSError:
             pass  # There is no room for a process: the job goes on without what it was made of.
         finally:
-            os.close(told)
-            os.close(self._out)
+            for descriptor in (told, gone, self._out):
+                os.close(descriptor)
             self._out = -1
         self._note()
 
-    def _tell(self, told: int, out: int, session: int = -1) -> None:
-        """Say on ``told`` when git has seen everything; its end is the end of all this."""
-        from mtr.process.aside import await_reader_gone, hold
+    def _tell(self, told: int, gone: int, *rest: int) -> None:
+        """Say on ``told`` when git has seen everything; its end is the end of all this. ``gone`` ends with mtr.
 
+        The ``rest`` are where it goes to, and the session, if that can be held.
+        """
+        from mtr.process.aside import hold
+
+        out, *sessions = rest
+        try:
+            self._send(told, out)
+            for session in sessions:
+                # Until then what the other end says is for mtr.
+                os.read(gone, 1)
+                hold(session, HELD_S)
+        finally:
+            for descriptor in (*sessions, gone, told):
+                os.close(descriptor)
+
+    def _send(self, told: int, out: int) -> None:
         try:
             data = memoryview(self._pack())
-            os.write(told, b"\n")
+            _write_once(told)
             while data:
                 data = data[os.write(out, data) :]
         except OSError:
             pass  # The session is over.
         finally:
             os.close(out)
-            if session >= 0:
-                # Until then what the other end says is for mtr.
-                await_reader_gone(told)
-                hold(session, HELD_S)
-            os.close(told)
 
     def _pack(self) -> bytes:
         if self._root is None:
@@ -144,16 +154,23 @@ class OriginFeed(Feed):
         group, self._group = self._group, 0
         if group and not self._is_over():
             os.killpg(group, TERM)
-        for descriptor in (self._out, self._told):
+        for descriptor in (self._out, self._told, self._here):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._out = self._told = -1
+        self._out = self._told = self._here = -1
 
     def _is_over(self) -> bool:
         """Tell whether the process has ended: its number may be somebody else's by now."""
         if not is_ready(self._told, timeout_s=0.0):
             return False
         return not os.read(self._told, 1) or (is_ready(self._told, timeout_s=0.0) and not os.read(self._told, 1))
+
+
+def _write_once(told: int) -> None:
+    try:
+        os.write(told, b"\n")
+    except OSError:
+        pass  # mtr was killed; the job is told of all the same.
 
 
 def _show(greeting: bytearray | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _signal
 import os
-import select
 import sys
 import time
 
@@ -67,16 +66,8 @@ def _leave(*_: object) -> NoReturn:
     raise SystemExit
 
 
-def await_reader_gone(pipe: int) -> None:
-    """Wait until nobody can read any more what would be written to ``pipe``."""
-    poller = select.poll()
-    poller.register(pipe, 0)
-    poller.poll()
-
-
 def hold(descriptor: int, most_s: float) -> None:
     """Keep what ``descriptor`` is of open until the other end closes it, ``most_s`` at most; what comes is dropped."""
     end_s = time.monotonic() + most_s
     while is_ready(descriptor, timeout_s=max(0.0, end_s - time.monotonic())) and os.read(descriptor, CHUNK_BYTES):
         pass
-    os.close(descriptor)

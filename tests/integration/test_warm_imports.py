@@ -84,6 +84,22 @@ def test_a_job_starts_as_warm_as_a_run(home: Home, project: Path) -> None:
     assert home.run_mtr(["job", "rm", job.name], project).returncode == 0
 
 
+def test_a_look_at_a_job_reads_no_configuration(home: Home, project: Path) -> None:
+    """Neither YAML nor the schema: the server is known from the run that started it."""
+    for _ in range(2):
+        job = home.run_mtr(["-d", "true"], project).stdout.decode().strip()
+    for words in (("wait", job), ("logs", job), ("show", job), ("logs", "-s", "lab", job), ("rm", job)):
+        assert not import_of(home, project, "job", *words) & {"yaml", "jsonschema", "mtr.config.load"}, words
+    assert "jsonschema" not in import_of(home, project, "job", "list"), "it was found valid before"
+
+
+def import_of(home: Home, project: Path, *words: str) -> set[str]:
+    """Return what a verb of click's loads."""
+    argv = [sys.executable, "-Ximporttime", "-m", "mtr", *words]
+    done = subprocess.run(argv, cwd=project, env=home.environ, check=True, capture_output=True, text=True)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+
+
 def test_an_edit_loads_the_writer_of_archives(home: Home, project: Path) -> None:
     """A changed file costs one more module."""
     for _ in range(2):
