@@ -237,13 +237,18 @@ def wait(invocation: Invocation, words: tuple[str, ...], *, pulls: bool, notify:
     from mtr.job_pull import plan_job_pull
     from mtr.jobs.wait import choose_status, wait_for_jobs
     from mtr.notify import ensure_possible
+    from mtr.process.signals import Interrupted
 
     if notify is not None:
         ensure_possible(notify)
     pulled = _find_to_bring(invocation, words) if pulls else []
     place = (invocation.directory, None, os.environ, Voice())
     plans = [plan_job_pull(connection, found, *place) for connection, found in pulled]
-    ended = wait_for_jobs(pulled or _find(invocation, words))
+    try:
+        ended = wait_for_jobs(pulled or _find(invocation, words))
+    except Interrupted:
+        Voice().say(f"nothing was ended; to go on waiting: mtr job wait {' '.join(words)}")
+        raise
     for found in ended:
         Voice().say(render_end(found))
     status = choose_status(ended)

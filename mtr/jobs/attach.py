@@ -64,7 +64,8 @@ def ensure_attachable(job: Job) -> None:
         raise JobError(f"job {job.id} has no terminal", hint=hint)
     if not job.is_alive:
         status = "" if job.status is None else f" with {job.status}"
-        raise JobError(f"job {job.id} is {job.state}{status}", detail=job.reason, hint=f"mtr job logs {job.id}")
+        why = "" if job.reason == job.state else job.reason
+        raise JobError(f"job {job.id} is {job.state}{status}", detail=why, hint=f"mtr job logs {job.id}")
 
 
 class Attachment:

@@ -464,6 +464,21 @@ def test_wait_takes_several_and_reports_the_first_that_failed(jobs: Jobs) -> Non
     assert jobs.mtr("job", "wait", fine).returncode == 0
 
 
+def test_who_gives_up_waiting_ends_nothing(jobs: Jobs) -> None:
+    """And is told so, and how to go on; the status is that of the signal."""
+    job = jobs.start("sleep", "1000")
+    with jobs.home.popen_mtr(["-vv", "job", "wait", job], jobs.project) as waiting:
+        assert waiting.stderr is not None
+        looks = (line for line in waiting.stderr if b"mtr-jobs ended" in line)
+        for _ in range(3):
+            next(looks)
+        waiting.send_signal(signal.SIGINT)
+        err = waiting.stderr.read()
+    assert waiting.returncode == 130
+    assert f"nothing was ended; to go on waiting: mtr job wait {job}".encode() in err
+    assert jobs.list()[job]["state"] == "running"
+
+
 def test_wait_outlives_the_line(jobs: Jobs) -> None:
     """The master is killed again and again while it waits; it ends with the job's status."""
     job = jobs.start("sh", "-c", "while [ ! -f go ]; do sleep 0.05; done; exit 6")
