@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ORIGIN_STATES = {
     "whole": "",
     "cut": "the patch was cut after 16 MiB",
-    "broken": "the line broke before all of the patch had come",
+    "broken": "not all of the patch has come: the line broke, or git failed here",
     "none": "not known: no git repository, or it was started without a sync",
 }
 

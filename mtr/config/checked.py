@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 MAX_KEPT = 100
 _LINE_BYTES = 65
+_RULES = (
+    "aliases", "command_line", "config/policy", "config/remote_dir", "config/schema", "config/source",
+    "config/validate", "shell_words",
+)  # fmt: skip
 
 
 def ensure_checked(source: Source, environ: Mapping[str, str], *, is_own: bool) -> None:
@@ -32,7 +36,7 @@ def ensure_checked(source: Source, environ: Mapping[str, str], *, is_own: bool) 
     """
     line = _build_line(source, is_own=is_own) if source.digest else b""
     known = _load(environ)
-    if line not in known:
+    if not line or line not in known:
         ensure_valid(source, is_own=is_own)
         if line:
             _save([*known, line][-MAX_KEPT:], environ)
@@ -40,8 +44,8 @@ def ensure_checked(source: Source, environ: Mapping[str, str], *, is_own: bool) 
 
 def _build_line(source: Source, *, is_own: bool) -> bytes:
     # In a checkout the rules change without the version.
-    folder = os.path.dirname(__file__)
-    rules = [_read_time(f"{folder}/{name}.py") for name in ("schema", "validate", "policy", "source")]
+    package = os.path.dirname(os.path.dirname(__file__))
+    rules = [_read_time(f"{package}/{name}.py") for name in _RULES]
     return sha256(repr((__version__, rules, source.digest, is_own)).encode()).hexdigest().encode()
 
 

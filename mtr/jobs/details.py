@@ -24,10 +24,10 @@ MAX_ORIGIN_BYTES = 64 << 20
 class Origin:
     """The code that a job was started with, as git told of it.
 
-    ``state`` is ``whole``, ``cut`` (the patch was longer than 16 MiB), ``broken`` (the line broke before all had come)
-    or ``none`` (no repository, no git, or nothing was synced). ``dirty`` are status and path of what differs from
-    ``commit``: ``M`` changed, ``A`` added, ``D`` deleted, ``?`` not tracked; ``patch`` has the differences of what of
-    it was synced.
+    ``state`` is ``whole``, ``cut`` (the patch was longer than 16 MiB), ``broken`` (the line broke before all had come,
+    or git failed), or ``none`` (no repository, no git, or nothing was synced). ``dirty`` are status and path of what
+    differs from ``commit``: ``M`` changed, ``A`` added, ``D`` deleted, ``?`` not tracked; ``patch`` has the differences
+    of what of it was synced.
     """
 
     state: str = "none"
@@ -95,7 +95,7 @@ def parse_origin(data: bytes) -> Origin:
     records = told.decode(errors="surrogateescape").split("\0")
     headers = dict(words.removeprefix("# ").split(" ", 1) for words in records if words.startswith("# branch."))
     if "branch.oid" not in headers:
-        return Origin("none" if is_whole or not data else "broken")
+        return Origin("none" if is_whole else "broken")
     commit, branch = headers["branch.oid"], headers.get("branch.head", "")
     state = "broken" if not is_whole else "cut" if len(patch) >= PATCH_BYTES else "whole"
     dirty = tuple(found for record in records if (found := _parse_change(record)))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import zlib
 
-from mtr.process.piped import CHUNK_BYTES, open_input, run_piped
+from mtr.errors import MissingProgram
+from mtr.process.piped import CHUNK_BYTES, run_piped
 from mtr.process.spawn import start_piped, wait_for
 from mtr.state import ensure_state_dir
 
@@ -20,6 +21,8 @@ PATCH_BYTES = 16 << 20
 """After how much the patch is cut."""
 
 END = b"\n\0mtr-end\n"
+NOTHING = b"\n" + END
+"""That there is nothing to tell."""
 
 MAX_NAMED_BYTES = 65_536
 """How many bytes of paths go on one command line."""
@@ -39,7 +42,7 @@ _PLAIN = (
 _FIELDS = {b"1": 8, b"u": 10, b"?": 1}
 """How many fields stand in front of the path in a record of git-status(1)'s format 2, by its first."""
 
-_NOTHING = {
+_EMPTY = {
     b"sha1": (b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", "4b825dc642cb6eb9a060e54bf8d69288fbee4904"),
     b"sha256": (
         b"473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
@@ -58,11 +61,16 @@ def pack_state(root: str, synced: Collection[bytes], environ: Mapping[str, str])
     only the empty line and ``END``.
 
     Of what is not in ``synced``, paths from ``root``, the patch has nothing: what is left out of a sync is not the
-    server's to know. Changes are told by their names all the same.
+    server's to know. Changes are told by their names all the same. Where git fails, or this machine, it ends there,
+    without ``END``.
     """
-    packer = zlib.compressobj(wbits=31)
-    packed = [packer.compress(piece) for piece in _tell(_Git(root, environ), synced)]
-    return b"".join(packed) + packer.flush()
+    packer, packed = zlib.compressobj(wbits=31), bytearray()
+    try:
+        for piece in _tell(_Git(root, environ), synced):
+            packed += packer.compress(piece)
+    except OSError:
+        pass
+    return bytes(packed + packer.flush())
 
 
 def _tell(git: _Git, synced: Collection[bytes]) -> Iterator[bytes]:
@@ -93,12 +101,15 @@ def _print_patch(git: _Git, records: Iterable[bytes], synced: Collection[bytes])
             there += [path] if path in synced else []
             is_all = is_all and path in synced
     base = git.choose_base(records)
-    with git.knowing(new):
+    try:
+        git.learn_new(new)
         for paths in [[b"."]] if is_all else _split(there + new):
             if there or new:
                 yield from git.diff("--diff-filter=d", base, paths, literally=not is_all)
-    if gone:
-        yield from _print_removed(git, base)
+        if gone:
+            yield from _print_removed(git, base)
+    finally:
+        git.forget_new()
 
 
 def _print_removed(git: _Git, base: str) -> Iterator[bytes]:
@@ -119,11 +130,13 @@ def _path_of(record: bytes) -> bytes:
 def _split(paths: Sequence[bytes]) -> Iterator[list[bytes]]:
     """Give ``paths`` in lists that a command line holds."""
     part: list[bytes] = []
+    size = 0
     for path in paths:
-        if sum(map(len, part)) + len(path) > MAX_NAMED_BYTES:
+        if part and size + len(path) > MAX_NAMED_BYTES:
             yield part
-            part = []
+            part, size = [], 0
         part.append(path)
+        size += len(path) + 1
     if part:
         yield part
 
@@ -142,19 +155,23 @@ class _Git:
         return ["git", "-C", self._root, "-c", "core.fsmonitor=false", *map(os.fsdecode, words)]
 
     def _ask(self, words: Sequence[str], stdin: bytes = b"", **more: str) -> bytes:
-        """Return what git prints; nothing where it fails, or is missing."""
-        from mtr.errors import MtrError
+        """Return what git prints.
 
-        try:
-            found = run_piped(self._build_argv(words), stdin=stdin, env=self._environ | more)
-        except MtrError:
-            return b""
-        return found.stdout if found.status == 0 else b""
+        Raises:
+            OSError: it fails, or cannot be started.
+        """
+        found = run_piped(self._build_argv(words), stdin=stdin, env=self._environ | more)
+        _ensure_well(found.status)
+        return found.stdout
 
     def list_records(self) -> list[bytes]:
-        """Return the records of its status; none without a repository."""
+        """Return the records of its status; none without a repository, or without git."""
         words = "status --porcelain=v2 --branch --no-ahead-behind --no-renames --untracked-files=all -z -- ."
-        return self._ask(words.split()).split(b"\0")[:-1]
+        try:
+            found = run_piped(self._build_argv(words.split()), env=self._environ)
+        except MissingProgram:
+            return []
+        return found.stdout.split(b"\0")[:-1] if found.status == 0 else []
 
     def learn_place(self) -> None:
         """Learn where in its repository this is, and of which kind that is."""
@@ -184,20 +201,19 @@ class _Git:
     def choose_base(self, records: Iterable[bytes]) -> str:
         """Return what to compare with: the commit, or before the first one nothing."""
         is_first = any(record == b"# branch.oid (initial)" for record in records)
-        return _NOTHING.get(self._format, _NOTHING[b"sha1"])[1] if is_first else "HEAD"
+        return _EMPTY.get(self._format, _EMPTY[b"sha1"])[1] if is_first else "HEAD"
 
-    def knowing(self, new: Sequence[bytes]) -> _Git:
-        """Let git track ``new`` as well, in a copy of its index, until the end of the ``with``.
+    def learn_new(self, new: Sequence[bytes]) -> None:
+        """Let git track ``new`` as well, in a copy of its index, until :meth:`forget_new`.
 
         What is in that copy does not matter, since the commit is compared with the files.
         """
         if new:
             self._copy = f"{ensure_state_dir(self._environ)}/origin.{os.getpid()}.{os.urandom(4).hex()}"
             self._copy_index()
-            blob = _NOTHING.get(self._format, _NOTHING[b"sha1"])[0]
+            blob = _EMPTY.get(self._format, _EMPTY[b"sha1"])[0]
             lines = [b"100644 %s 0\t%s%s\0" % (blob, self._prefix, path) for path in new]
             self._ask(["update-index", "-z", "--index-info"], b"".join(lines), GIT_INDEX_FILE=self._copy)
-        return self
 
     def _copy_index(self) -> None:
         """Copy it with its time: git reads a file again that was changed in the very second of its index."""
@@ -211,10 +227,8 @@ class _Git:
             file.write(data)
         os.utime(self._copy, ns=(found.st_atime_ns, found.st_mtime_ns))
 
-    def __enter__(self) -> _Git:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def forget_new(self) -> None:
+        """Let git track what it tracks."""
         copy, self._copy = self._copy, ""
         for name in (copy, f"{copy}.lock") if copy else ():
             try:
@@ -223,21 +237,33 @@ class _Git:
                 pass
 
     def diff(self, options: str, base: str, paths: Sequence[bytes], *, literally: bool = False) -> Iterator[bytes]:
-        """Give what git prints as the difference of ``paths`` from ``base``, as it comes."""
+        """Give what git prints as the difference of ``paths`` from ``base``, as it comes.
+
+        Raises:
+            OSError: git fails, or cannot be started.
+        """
         more = {"GIT_LITERAL_PATHSPECS": "1"} if literally else {}
         more |= {"GIT_INDEX_FILE": self._copy} if self._copy else {}
         argv = self._build_argv(["diff", *_PLAIN, *options.split(), base, "--", *paths])
-        (out, out_end), null = os.pipe(), os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        source = open_input(b"")
+        (out, out_end), null = os.pipe(), os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            pid = start_piped(argv, self._environ | more, (source, out_end, null))
+            pid = start_piped(argv, self._environ | more, (null, out_end, null))
+        except BaseException:
+            os.close(out)
+            raise
         finally:
-            for descriptor in (source, out_end, null):
-                os.close(descriptor)
+            os.close(out_end)
+            os.close(null)
         try:
             while piece := os.read(out, CHUNK_BYTES):
                 yield piece
         finally:
             # Who reads no further ends it thereby.
             os.close(out)
-            wait_for(pid)
+            status = wait_for(pid)
+        _ensure_well(status)
+
+
+def _ensure_well(status: int) -> None:
+    if status != 0:
+        raise OSError(f"git has ended with {status}")

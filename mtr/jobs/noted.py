@@ -20,7 +20,7 @@ MAX_BYTES = 4096
 MAX_LISTED = 200
 
 YOUNG_S = 86_400.0
-"""A note is made before its job is, and a sync that comes first may take long."""
+"""A note is made before it is known whether its job is, and the server's answer to another may be older."""
 
 
 def note_job(job_id: str, server: str, environ: Mapping[str, str], *, name: str = "") -> None:

@@ -10,13 +10,13 @@ import os
 import select
 
 from mtr.process.piped import CHUNK_BYTES, is_ready
+from mtr.process.signals import signals_held
 from mtr.ssh.gate import Feed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-TERM = 15
 HELD_S = 60.0
 """How long a session is held at most that goes on by itself."""
 
@@ -58,8 +58,9 @@ class OriginFeed(Feed):
         (self._told, told), (gone, self._here) = os.pipe(), os.pipe()
         lent = [told, gone, self._out, *([] if session is None else [session])]
         try:
-            # Where there is no fork, somebody else's machine tells nothing.
-            self._group = begin_aside(self._tell, lent) if hasattr(os, "fork") else 0
+            # Between the fork and its group's number, a signal would leave it alone.
+            with signals_held():
+                self._group = begin_aside(self._tell, lent) if hasattr(os, "fork") else 0
         except OSError:
             pass  # There is no room for a process: the job goes on without what it was made of.
         finally:
@@ -89,19 +90,17 @@ class OriginFeed(Feed):
     def _send(self, told: int, out: int) -> None:
         try:
             data = memoryview(self._pack())
-            _write_once(told)
+            _say(told)
             while data:
-                data = data[os.write(out, data) :]
-        except OSError:
-            pass  # The session is over.
+                data = data[_write(out, data) :]
         finally:
             os.close(out)
 
     def _pack(self) -> bytes:
-        if self._root is None:
-            return b""
-        from mtr.jobs.git_state import pack_state
+        from mtr.jobs.git_state import NOTHING, pack_state
 
+        if self._root is None:
+            return NOTHING
         return pack_state(self._root, frozenset(self.paths), self._environ)
 
     def has_done(self, look: Callable[[], None]) -> bool:
@@ -153,7 +152,7 @@ class OriginFeed(Feed):
         self._heard = {}
         group, self._group = self._group, 0
         if group and not self._is_over():
-            os.killpg(group, TERM)
+            _end(group)
         for descriptor in (self._out, self._told, self._here):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -166,11 +165,27 @@ class OriginFeed(Feed):
         return not os.read(self._told, 1) or (is_ready(self._told, timeout_s=0.0) and not os.read(self._told, 1))
 
 
-def _write_once(told: int) -> None:
+def _say(told: int) -> None:
     try:
         os.write(told, b"\n")
     except OSError:
         pass  # mtr was killed; the job is told of all the same.
+
+
+def _write(out: int, data: memoryview) -> int:
+    try:
+        return os.write(out, data)
+    except OSError:
+        return len(data)  # The session is over.
+
+
+def _end(group: int) -> None:
+    from mtr.process.aside import TERM
+
+    try:
+        os.killpg(group, TERM)
+    except ProcessLookupError:
+        pass  # It has just ended.
 
 
 def _show(greeting: bytearray | None) -> None:

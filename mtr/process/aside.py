@@ -1,8 +1,9 @@
-"""Doing something beside mtr that goes on after it has ended, for a moment. Builtin modules only."""
+"""Doing something beside mtr that goes on after it has ended, for a moment, where that can be. Builtin modules only."""
 
 from __future__ import annotations
 
 import _signal
+import errno
 import os
 import sys
 import time
@@ -27,26 +28,39 @@ def begin_aside(act: Callable[..., None], descriptors: Sequence[int]) -> int:
     mtr's output does not wait for it. Where other threads run here it is one more of these: a fork would take over
     their locks.
 
-    Returns the process group that ends it on TERM, 0 where it is a thread.
+    Returns the process group that ends it on TERM, 0 where it is a thread, which goes no further than this process.
 
     Raises:
         OSError: there is no room for one more.
     """
     threading: ModuleType | None = sys.modules.get("threading")
     if threading is not None and threading.active_count() > 1:
-        lent = [os.dup(descriptor) for descriptor in descriptors]
-        threading.Thread(target=act, args=lent, daemon=True).start()
+        _begin_thread(threading, act, descriptors)
         return 0
-    if child := os.fork():
-        os.waitpid(child, 0)
-        return child
+    own = os.getpid()
     try:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            return child
         _leave_all_but(descriptors)
         # Nobody's child, so that a script that goes on for long has none that is dead.
         if not os.fork():
             act(*descriptors)
     finally:
-        os._exit(0)  # Nothing that this process has buffered is to be written twice.
+        if os.getpid() != own:
+            os._exit(0)  # Nothing that this process has buffered is to be written twice.
+    raise AssertionError("a process that has left goes no further")
+
+
+def _begin_thread(threading: ModuleType, act: Callable[..., None], descriptors: Sequence[int]) -> None:
+    lent = [os.dup(descriptor) for descriptor in descriptors]
+    try:
+        threading.Thread(target=act, args=lent, daemon=True).start()
+    except RuntimeError as error:
+        for descriptor in lent:
+            os.close(descriptor)
+        raise OSError(errno.EAGAIN, str(error)) from error
 
 
 def _leave_all_but(kept: Sequence[int]) -> None:

@@ -36,7 +36,8 @@ BUDGET_S = 10.0
 def collect_files(environ: Mapping[str, str]) -> None:
     """Remove here what those leave who are killed: half-written files, logs, questions of a login, old notes of runs.
 
-    Their names hold the pid of who made them: ``NAME.PID.tmp``, ``run.PID.RANDOM.log``, ``ask.PID.RANDOM``.
+    Their names hold the pid of who made them: ``NAME.PID.tmp``, ``run.PID.RANDOM.log``, ``ask.PID.RANDOM``,
+    ``origin.PID.RANDOM``.
     """
     for top in (ensure_runtime_dir(environ), ensure_state_dir(environ)):
         for folder, folders, files in os.walk(top):
@@ -50,7 +51,7 @@ def collect_files(environ: Mapping[str, str]) -> None:
 def _find_maker(name: str) -> int:
     """Return the pid in the name of a passing file, 0 for any other file."""
     words = name.split(".")
-    is_partial, is_passing = words[-1] == "tmp", words[0] in ("ask", "run")
+    is_partial, is_passing = words[-1] == "tmp", words[0] in ("ask", "run", "origin")
     pid = words[-2] if is_partial and len(words) > 2 else words[1] if is_passing and len(words) > 2 else ""
     return int(pid) if pid.isascii() and pid.isdigit() and len(pid) < 10 else 0
 

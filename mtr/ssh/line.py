@@ -163,6 +163,8 @@ class Line(Wire):
         What is still to be told to the command costs another round trip, for which nobody need wait: a channel takes
         stdin only after its command has been asked for (sshd opens it with a window of 0).
         """
+        if session.is_over:
+            return False
         held = session.fileno() if isinstance(session, Session) else None
         feed.begin(held)
         has_done = feed.has_done(lambda: self.look_after(session, time.monotonic() - started_s))

@@ -56,11 +56,11 @@ printf '%s %s %s' "$$" "$mtr_start" "$mtr_boot" >"$mtr_job/queued" || {
 exec 3>&-
 trap 'finish 143' TERM
 trap 'finish 130' INT
-# Who stops a job before its first process has signed leaves the mark, and waits for that.
-[ ! -f "$mtr_job/stopping" ] || finish 143
 # Only now: whoever started it need not wait for that.
 mtr_now=$(date +%s)
 printf ' %s\n' "$mtr_now" >>"$mtr_job/queued"
+# Who stops a job before its first process has signed leaves the mark, and waits for that.
+[ ! -f "$mtr_job/stopping" ] || finish 143
 if [ -n "$mtr_after$mtr_gpus" ]; then
   [ -z "$mtr_after" ] || await_jobs "$mtr_after"
   [ -z "$mtr_gpus" ] || await_gpus "$mtr_gpus"

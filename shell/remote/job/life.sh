@@ -54,7 +54,8 @@ find_keeper() {
   done
 }
 
-# After find_keeper "$1": tells whether that is a job, and not one that is being made, or was cut off in that.
+# After find_keeper "$1": tells whether that is a job, and not one that is being made, or was cut off in that. One whose
+# keeper has signed was made, though somebody has removed its output.
 is_made() {
   [ -f "$1/out" ] || case $mtr_at:$mtr_said in queued:*[0-9]* | [re]*) ;; *) return 1 ;; esac
 }

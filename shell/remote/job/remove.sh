@@ -34,7 +34,7 @@ done
 for mtr_f in .gone.*; do [ ! -d "$mtr_f" ] || rm -rf -- "$mtr_f"; done
 for mtr_id in *; do
   case $mtr_id in *[!0-9a-f]*) continue ;; esac
-  [ -d "$mtr_id" ] || continue
+  if [ ! -d "$mtr_id" ] || [ -f "$mtr_id/out" ]; then continue; fi
   find_keeper "$mtr_id"
   is_made "$mtr_id" || find "$mtr_id" -prune -mtime +0 -exec rm -rf -- {} +
 done 2>/dev/null

@@ -14,10 +14,11 @@
 echo
 case $1 in *[!0-9a-f]* | '') exit 3 ;; esac
 cd -- "$HOME/.mtr/jobs/$1" 2>/dev/null || exit 3
+find_keeper .
+is_made . || exit 3
 printf 'directory %s\n' "$PWD"
 [ ! -d tree ] || printf 'tree %s\n' "$PWD/tree"
 [ ! -f gpus ] || printf 'gpus %s\n' "$(cat gpus)"
-[ ! -f manifest ] || printf 'manifest %s\n' "$(sed 's/^[^|]*|//' manifest | sort -u | grep -c .)"
 mtr_kib=$(du -sk . 2>/dev/null)
 printf 'kib %s\n' "${mtr_kib%%[!0-9]*}"
 # The client of a job that has just been started may be telling still.
@@ -26,6 +27,7 @@ while [ ! -f origin ] && [ "$mtr_i" -lt 100 ] && [ -n "$(find about -mmin -1 2>/
   mtr_i=$((mtr_i + 1))
   sleep 0.05 2>/dev/null || sleep 1
 done
+[ ! -f manifest ] || printf 'manifest %s\n' "$(sed 's/^[^|]*|//' manifest | sort -u | grep -c .)"
 echo origin
 for mtr_f in origin origin.new; do
   if [ -f "$mtr_f" ]; then

@@ -15,7 +15,7 @@
 #            With gpus=N, life.sh and gpus.sh stand in front as well, and it is refused where there are fewer; with pty,
 #            terminal.sh does
 #
-# stdin is kept beside the job as "origin": see shell/local/origin.sh.
+# stdin is kept beside the job as "origin": what the client tells of its code.
 # Prints the id once the job goes on by itself. When it cannot, it leaves the reason where the gate does, for the client
 # to read, and leaves with 125.
 #
@@ -30,14 +30,15 @@
 #   out, err         what the job prints, as it is
 #   origin           stdin; origin.new while it comes
 #   in, hold         FIFOs of one whose stdin is not empty: see type.sh
-#   manifest         the record of CLIENT: what of the project was synced, and what each file was
+#   manifest         the record of CLIENT: what of the project was synced, and what each file was; manifest.new while
+#                    it is copied
 #   tree             the copy: see copy.sh
 #   gpus             what was pinned (queue.sh)
 #
 # Assumptions:
 # 1. mtr_home, mtr_no and mtr_token come from the gate, as a script of MODE e finds them: the login's home, since what
-#    pre_cmd makes of HOME is the job's;
-#    where the reason goes; and the token of the tree that the client has seen, + in front where it waited for it.
+#    pre_cmd makes of HOME is the job's; where the reason goes; and the token of the tree that the client has seen, + in
+#    front where it waited for it.
 # 2. Whoever has made the directory is alone to use the id. "out" is made last: without it there is no job yet (life.sh).
 # 3. setsid(1) of util-linux knows -f, and leaves INT and QUIT to the job, as perl does. Any other one starts the program
 #    in a child where it leads a session already, as under another setsid. Without any, the job has a process group of
@@ -96,13 +97,13 @@ make_files() {
   [ -z "$mtr_stop" ] || printf '%s\n' "$mtr_stop" >"$mtr_job/stop" || return 1
   case " $mtr_options " in
     *" pty "*) make_terminal ;;
-    *" input "*) [ -p "$mtr_job/hold" ] || mkfifo -m 600 -- "$mtr_job/in" "$mtr_job/hold" ;;
+    *" input "*) for mtr_f in in hold; do [ -p "$mtr_job/$mtr_f" ] || mkfifo -m 600 -- "$mtr_job/$mtr_f" || return 1; done ;;
   esac
 }
 # Begins to copy the record of what was synced; for a job that is in the tree itself.
 keep_manifest() {
   [ -z "$mtr_copy" ] && [ -n "$mtr_tree" ] && [ -f "$mtr_put" ] || return 0
-  { cat <&4 >&5 4<&- 5>&- 2>/dev/null & } 4<"$mtr_put" 5>"$mtr_job/manifest" && mtr_copying=$!
+  { cat <&4 >&5 4<&- 5>&- 2>/dev/null & } 4<"$mtr_put" 5>"$mtr_job/manifest.new" && mtr_copying=$!
 }
 make_job() { for mtr_f in queued err out; do printf '' >"$mtr_job/$mtr_f" || return 1; done; }
 # A shell's own words for a full disk are no more than "I/O error".
@@ -180,5 +181,5 @@ if [ -f "$mtr_job/queued" ] && [ ! -s "$mtr_job/queued" ] && [ -r /proc/self/env
 fi
 # The client needs to hear no more, and may go.
 printf '%s\n' "$mtr_id"
-[ -z "$mtr_copying" ] || wait "$mtr_copying" || rm -f -- "$mtr_job/manifest"
+[ -z "$mtr_copying" ] || { wait "$mtr_copying" && mv -- "$mtr_job/manifest.new" "$mtr_job/manifest"; } 2>/dev/null
 cat >"$mtr_job/origin.new" && mv -- "$mtr_job/origin.new" "$mtr_job/origin"

@@ -25,6 +25,8 @@ case $mtr_id in *[!0-9a-f]* | '') exit 2 ;; esac
 mtr_job=$HOME/.mtr/jobs/$mtr_id
 [ "$mtr_who" != keeper ] || mtr_job=${0%/*}
 cd -- "$mtr_job" || exit 2
+find_keeper .
+is_made . || exit 2
 exec 2>/dev/null
 [ "$mtr_who" = keeper ] || echo
 

@@ -9,6 +9,7 @@ import pytest
 from mtr.config import checked
 from mtr.config.load import load_config
 from mtr.config.project import find_project
+from mtr.config.source import parse_source
 from mtr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def test_another_version_checks_again(
     assert len(seen) == 2
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 500, b"x\n" * 99, b"\xff" * 100_000])
+@pytest.mark.parametrize("data", [b"", b"\n", b"\0" * 500, b"x\n" * 99, b"\xff" * 100_000])
 def test_a_damaged_note_is_none(
     tmp_path: Path, environ: dict[str, str], seen: list[tuple[str, bool]], data: bytes
 ) -> None:
@@ -111,6 +112,16 @@ def test_a_damaged_note_is_none(
         write(tmp_path / "p", f"servers: {{a{number}: {{host: h}}}}\n")
         load(tmp_path / "p", environ)
     assert note.stat().st_size <= checked.MAX_KEPT * 65
+
+
+def test_a_file_that_is_none_yet_is_always_checked(tmp_path: Path, environ: dict[str, str]) -> None:
+    """What is about to be written has no digest; an empty line in the notes is not it."""
+    (tmp_path / "state" / "mtr").mkdir(parents=True)
+    (tmp_path / "state" / "mtr" / "valid").write_bytes(b"\n\n")
+    source = parse_source(tmp_path / "config.yaml", b"nonsense: 1\n")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="nonsense"):
+            checked.ensure_checked(source, environ, is_own=False)
 
 
 def test_a_note_that_cannot_be_kept_costs_time_alone(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import random
 import shutil
@@ -13,6 +12,7 @@ import pytest
 
 from mtr.jobs.details import Origin, parse_origin
 from mtr.jobs.git_state import pack_state
+from tests.lab.disk import small_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ class Repository:
     """A repository whose directory ``inner`` is the project."""
 
     def __init__(self, top: Path, inner: str, *options: str) -> None:
-        self.top = top
+        self.top, self.inner = top, inner
         self.root = top / inner
         self.root.mkdir(parents=True)
         self.environ = {
@@ -86,7 +86,7 @@ def read(path: bytes) -> bytes:
 def change(repository: Repository, chance: random.Random) -> None:
     """Change something of the project, and stage it, or not."""
     name, root = chance.choice(NAMES), repository.root
-    act = chance.randrange(5)
+    act = chance.randrange(6)
     try:
         if act == 0 and (root / name).exists():
             (root / name).unlink()
@@ -94,6 +94,8 @@ def change(repository: Repository, chance: random.Random) -> None:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).symlink_to("nowhere")
         elif act == 2:
+            repository.git("rm", "-rqf", "--cached", "--ignore-unmatch", "--", f":(literal){repository.inner}/{name}")
+        elif act == 3:
             repository.write(name, chance.randbytes(300))
         else:
             repository.write(name, "".join(f"{chance.randrange(9)}\n" for _ in range(20)).encode())
@@ -174,22 +176,51 @@ def test_a_conflict(tmp_path: Path) -> None:
     assert b"+2" in told.patch
 
 
-@pytest.mark.parametrize("damage", ["index", "HEAD", "objects"])
+@pytest.mark.parametrize("damage", ["index", "HEAD", "objects", "blob"])
 def test_a_repository_that_is_broken(tmp_path: Path, damage: str) -> None:
-    """Nothing is told, or what can be; never an error."""
+    """Nothing is told, or what can be, and that it is not all; never an error."""
     repository = Repository(tmp_path / "top", ".")
     repository.write("a", b"1\n")
     repository.commit()
     repository.write("a", b"2\n")
     repository.write("b", b"3\n")
     path = repository.root / ".git" / damage
-    if path.is_dir():
+    blob = repository.git("rev-parse", "HEAD:a").decode().strip()
+    if damage == "blob":
+        (repository.root / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    elif path.is_dir():
         shutil.rmtree(path)
     else:
         path.write_bytes(b"\xff\0garbage")
     data = pack_state(str(repository.root), {b"a", b"b"}, repository.environ)
-    assert parse_origin(data).state in {"none", "whole"}
-    assert gzip.decompress(data).endswith(b"\n\0mtr-end\n")
+    assert parse_origin(data).state == ("broken" if damage == "blob" else "none")
+
+
+def test_what_is_tracked_no_more_is_new(tmp_path: Path) -> None:
+    """It is there, and was synced: the patch changes it, and removes nothing."""
+    repository = Repository(tmp_path / "top", ".")
+    repository.write("a", b"1\n")
+    repository.commit()
+    repository.git("rm", "-q", "--cached", "a")
+    assert repository.tell({b"a"}).patch == b""
+    repository.write("a", b"2\n")
+    patch = repository.tell({b"a"}).patch
+    assert b"\n-1\n+2\n" in patch
+    assert b"deleted" not in patch
+
+
+def test_without_room_for_a_copy_of_the_index_names_are_told(tmp_path: Path) -> None:
+    """Commit, branch and what has changed; that the patch is not whole is known, and nothing stays here."""
+    repository = Repository(tmp_path / "top", ".")
+    repository.write("a", b"1\n")
+    repository.commit()
+    repository.write("b", b"2\n")
+    (tmp_path / "state" / "mtr").mkdir(parents=True)
+    with small_disk(tmp_path / "state" / "mtr", "4k", inodes=1):
+        told = parse_origin(pack_state(str(repository.root), {b"a", b"b"}, repository.environ))
+        assert list((tmp_path / "state" / "mtr").iterdir()) == []
+    assert (told.state, told.branch, told.dirty) == ("broken", "main", (("?", "b"),))
+    assert told.commit == repository.git("rev-parse", "HEAD").decode().strip()
 
 
 def test_what_a_user_has_set_for_a_git_elsewhere(tmp_path: Path) -> None:

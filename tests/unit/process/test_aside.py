@@ -86,6 +86,20 @@ def test_where_threads_run_it_is_one_of_them() -> None:
         os.close(read_end)
 
 
+def test_without_room_for_a_thread_nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wanted it decides what then, as where there is no room for a process."""
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    monkeypatch.setattr(threading.Thread, "start", refuse_thread)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="can't start new thread"):
+        begin_aside(lambda _out: None, [1])
+    assert os.listdir("/proc/self/fd") == before
+
+
+def refuse_thread(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_session_is_held_until_the_other_end_goes() -> None:
     """Or for as long as is said; what comes is dropped."""
     read_end, write_end = os.pipe()
