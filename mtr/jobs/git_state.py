@@ -88,28 +88,27 @@ def _tell(git: _Git, synced: Collection[bytes]) -> Iterator[bytes]:
     yield END
 
 
-def _print_patch(git: _Git, records: Iterable[bytes], synced: Collection[bytes]) -> Iterator[bytes]:
-    new, there, gone, is_all = [], [], False, True
-    for record in records:
-        kind, path = record[:1], _path_of(record)
-        is_gone = kind == b"1" and b"D" in record[2:4]
-        # Of two sides that are at odds, one may have removed it.
-        gone = gone or is_gone or kind == b"u"
-        if kind == b"?":
-            new += [path] if path in synced else []
-        elif kind in _FIELDS and not is_gone:
-            there += [path] if path in synced else []
-            is_all = is_all and path in synced
+def _print_patch(git: _Git, records: Sequence[bytes], synced: Collection[bytes]) -> Iterator[bytes]:
+    tracked = [(record, _path_of(record)) for record in records if record[:1] in {b"1", b"u"}]
+    there = [path for record, path in tracked if not _is_gone(record)]
+    new = [path for record in records if record[:1] == b"?" and (path := _path_of(record)) in synced]
+    named = [path for path in there if path in synced] + new
+    # git looks at each path that is named for each file: all at once where nothing is to be left out.
+    is_all = all(path in synced for path in there)
     base = git.choose_base(records)
     try:
         git.learn_new(new)
-        for paths in [[b"."]] if is_all else _split(there + new):
-            if there or new:
-                yield from git.diff("--diff-filter=d", base, paths, literally=not is_all)
-        if gone:
+        for paths in [[b"."]] if is_all and named else _split(named):
+            yield from git.diff("--diff-filter=d", base, paths, literally=not is_all)
+        # Of two sides that are at odds, one may have removed it.
+        if any(_is_gone(record) or record[:1] == b"u" for record, _ in tracked):
             yield from _print_removed(git, base)
     finally:
         git.forget_new()
+
+
+def _is_gone(record: bytes) -> bool:
+    return record[:1] == b"1" and b"D" in record[2:4]
 
 
 def _print_removed(git: _Git, base: str) -> Iterator[bytes]:
