@@ -204,6 +204,7 @@ def test_files_that_are_missing_cut_or_garbage(jobs: Jobs, stands: str) -> None:
     job = jobs.start("sleep", "1000") if stands == "running" else jobs.start("sh", "-c", "exit 3")
     jobs.ends(fine)
     wait_until(lambda: jobs.stands(job).startswith(stands), stands)
+    wait_until((jobs.at(job) / "origin").exists, "what is told of its code")
     broken = list(break_copies(jobs, job))
     rows = jobs.list()
     assert set(rows) == {*broken, job, fine}
