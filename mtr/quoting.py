@@ -4,8 +4,9 @@ No plain quoting survives bash, dash, zsh, fish and tcsh alike: fish treats back
 own way, tcsh ``!`` and newlines. What every one of them passes on unchanged is a single-quoted word of safe
 characters, with every other byte written ``\0ooo`` and decoded by ``printf %b`` of a POSIX sh on the far side:
 
-    exec /bin/sh -c 'eval "$(printf %b "$1")"' NAME 'ENC'
+    exec /bin/sh -c 'mtr_sent=$(printf %b "$1") && eval "$mtr_sent"' NAME 'ENC'
 
+What decodes is a process of its own: were it killed, half of a script would run, or nothing and with status 0.
 ENC decodes to ``set -- ARGUMENTS``, a newline, and the text of a script under ``shell/remote``. Pure; no I/O.
 """
 
@@ -57,4 +58,4 @@ def build_remote_command(name: str, script: str, arguments: Iterable[str]) -> st
     ``name`` becomes ``$0`` there, and with it what ``ps`` shows: letters, digits and ``-`` only.
     """
     encoded = encode_script(f"set -- {quote_all(arguments)}\n{script}")
-    return f"exec /bin/sh -c 'eval \"$(printf %b \"$1\")\"' {name} '{encoded}'"
+    return f"exec /bin/sh -c 'mtr_sent=$(printf %b \"$1\") && eval \"$mtr_sent\"' {name} '{encoded}'"

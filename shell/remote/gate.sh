@@ -58,7 +58,9 @@ esac
 case $mtr_in in
   v | x)
     [ -n "$mtr_text" ] || no payload
-    eval "$(printf %b "$mtr_text")" || no payload
+    # What decodes it may be killed.
+    mtr_text=$(printf %b "$mtr_text") || no payload
+    eval "$mtr_text" || no payload
     ;;
   f)
     [ -f "$mtr_text" ] || no payload

@@ -85,12 +85,13 @@ fi
 export PATH="$mtr_prefix/bin:$PATH"
 unset PYTHONHOME
 if [ -f "$mtr_prefix/conda-meta/state" ] && [ -n "$mtr_base" ]; then
-  eval "$("$mtr_prefix/bin/python" -I -S -c '
+  mtr_vars=$("$mtr_prefix/bin/python" -I -S -c '
 import json, shlex, sys
 for name, value in json.load(open(sys.argv[1])).get("env_vars", {}).items():
     if name.isidentifier() and value != "***unset***":
         print(f"export {name}={shlex.quote(str(value))}")
-' "$mtr_prefix/conda-meta/state")"
+' "$mtr_prefix/conda-meta/state")
+  eval "$mtr_vars"
 fi
 if [ -d "$mtr_prefix/etc/conda/activate.d" ] && [ -n "$mtr_base" ]; then
   while IFS= read -r mtr_n; do

@@ -14,8 +14,8 @@
 #
 # Assumptions:
 # 1. sshd makes the gate (mtr-ID) leader of a session and of a process group. The gate and its subshells show as
-#    sh -c eval "$(printf %b "$1")" mtr-ID ...; on a machine that is its own server the ssh of the run shows the
-#    same words with a quote in front of mtr-ID, and is not one of its processes.
+#    sh -c mtr_sent=$(printf %b "$1") && eval "$mtr_sent" mtr-ID ...; on a machine that is its own server the ssh of
+#    the run shows the same words with a quote in front of mtr-ID, and is not one of its processes.
 # 2. A process belongs to the run if the gate is an ancestor, or if it shares a group with one that belongs;
 #    children that changed group or session are found through their parent. What was seen once still belongs
 #    after its parent has died.
@@ -55,7 +55,7 @@ processes() {
 # The known pids come in the environment: an argument would put the id into awk's own argv.
 members() {
   processes | MTR_KNOWN=$mtr_known awk '
-    BEGIN { gate = "\")\" " ENVIRON["MTR_ID"] " "; n = split(ENVIRON["MTR_KNOWN"], k, " "); for (i = 1; i <= n; i++) known[k[i]] = 1 }
+    BEGIN { gate = "\"$mtr_sent\" " ENVIRON["MTR_ID"] " "; n = split(ENVIRON["MTR_KNOWN"], k, " "); for (i = 1; i <= n; i++) known[k[i]] = 1 }
     $4 ~ /^Z/ { next }
     {
       parent[$1] = $2; group[$1] = $3
