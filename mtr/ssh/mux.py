@@ -10,9 +10,11 @@ Source: PROTOCOL.mux of OpenSSH, version 4 (OpenSSH 5.6 and newer). Builtin modu
 from __future__ import annotations
 
 import _socket
+import time
 from struct import error as StructError  # noqa: N812
 from struct import pack, unpack_from
 
+from mtr.process.piped import is_ready
 from mtr.ssh.outcome import Ended, Outcome
 
 TYPE_CHECKING = False
@@ -40,6 +42,9 @@ RESIZE = 0x1F000001
 """Not of OpenSSH: the window of a session's terminal has another size. Only mtr's own masters get it."""
 
 _NO_ESCAPE = 0xFFFFFFFF
+
+DRAINS_WITHIN_S = 0.001
+"""A status and the end of its session come together, unless there is output between them."""
 
 
 class Session:
@@ -70,6 +75,7 @@ class Session:
         self._opened = False
         self._refused = False
         self._heard = 0
+        self._told_s, self._has_drained = 0.0, False
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
             # A master that has been stopped takes nothing from its socket.
@@ -116,6 +122,7 @@ class Session:
         except OSError:
             data = b""
         if not data:
+            self._has_drained = self._has_drained or 0 < self._told_s < time.monotonic() - DRAINS_WITHIN_S
             self.close()
         self._take(data)
         return True
@@ -129,6 +136,11 @@ class Session:
     def has_opened(self) -> bool:
         """Whether the server has opened the session."""
         return self._opened
+
+    @property
+    def has_drained(self) -> bool:
+        """Whether, when the status came, there was output still to come, or to be written to who is slow to read it."""
+        return self._has_drained
 
     def _take(self, data: bytes) -> None:
         self._buffer += data
@@ -159,6 +171,8 @@ class Session:
             self._opened = True
         elif kind == EXIT_MESSAGE:
             self._status = unpack_from(">I", message, 8)[0]
+            self._told_s = time.monotonic()
+            self._has_drained = not all(is_ready(end, writing=True, timeout_s=0.0) for end in (1, 2))
         elif kind in (FAILURE, PERMISSION_DENIED):
             self._words = message[12:].decode(errors="replace")
             self._refused = "refused by peer" in self._words

@@ -45,6 +45,11 @@ class SshSession:
         """Whether the server has opened the session; an old ssh cannot tell, and counts as yes."""
         return not self._line.facts.tells_outcome or "master session id" in read_log(self._log)
 
+    @property
+    def has_drained(self) -> bool:
+        """Whether output came behind the status: an ``ssh`` tells of both at once."""
+        return False
+
     def wait_for_news(self, timeout_s: float | None) -> bool:
         """Wait for ssh's end; tell whether it came within ``timeout_s``."""
         end_s = time.monotonic() + (timeout_s or 0)

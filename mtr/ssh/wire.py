@@ -46,6 +46,9 @@ ASK_EVERY_S = 20.0
 MAX_UNANSWERED = 3
 """A master answers within milliseconds, whatever its line does; the line itself is watched by ssh's keepalive."""
 
+DIES_WITHIN_S = 1.0
+"""What a master takes at most that has lost its line."""
+
 SCRIPT_TIMEOUT_S = 60.0
 
 
@@ -353,16 +356,30 @@ class Wire:
         ended = session.end()
         if spawn.listener is not None:
             spawn.listener.ended(id(session), ended.status)
-        if ended.arrived and self.facts.socket and not os.path.exists(self.facts.socket) and self._has_lost_master():
+        if ended.arrived and self.facts.socket and self._has_lost_master(has_drained=session.has_drained):
             return Ended(255, Outcome.NO_STATUS, "the connection broke before all of the output had come")
         return ended
 
-    def _has_lost_master(self) -> bool:
-        """Tell whether the master has died, and was not closed: it tells a status before all output is written."""
-        from mtr.ssh.master import load_record
+    def _has_lost_master(self, *, has_drained: bool) -> bool:
+        """Tell whether the master has died, and was not closed: it tells a status before all output is written.
 
+        With ``has_drained`` there was output to write, and the master may be dying just now: it lets go of its sessions
+        first, then of its socket.
+        """
+        has_socket = os.path.exists(self.facts.socket)
+        if has_socket and not has_drained:
+            return False
+        from mtr.ssh.master import find_master, load_record
+
+        if has_socket and find_master(self.facts.socket) is not None:
+            return False
         record = load_record(self.facts.socket)  # ``mtr down`` has removed it
-        return record is not None and not os.path.exists(f"/proc/{record.pid}") and os.path.exists("/proc/self")
+        if record is None or not os.path.exists("/proc/self"):
+            return False
+        end_s = time.monotonic() + (DIES_WITHIN_S if has_drained else 0.0)
+        while not _is_dead(record.pid) and time.monotonic() < end_s:
+            time.sleep(0.01)
+        return _is_dead(record.pid)
 
     def _answers(self) -> bool:
         """Tell whether the master answers; one that takes no more sessions (``mtr down``) cannot be asked."""
@@ -396,3 +413,12 @@ class Wire:
     def rsync_shell(self) -> str:
         """Return the remote shell for rsync's ``-e``, as ``--dry-run`` shows it."""
         return " ".join([*self.build_attach_argv(plain=True), "-T"])
+
+
+def _is_dead(pid: int) -> bool:
+    """Tell whether the process has ended, also where nobody takes note of that: a container without an init."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[:1] == [b"Z"]
+    except OSError:
+        return True

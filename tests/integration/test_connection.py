@@ -279,3 +279,22 @@ def test_two_names_of_one_server_share_a_connection(home: Home, project: Path) -
     assert home.run_mtr(["servers"], project).stdout.count(b" up ") == 2
     assert b"closed lab " in home.run_mtr(["down", "lab"], project).stderr
     assert home.run_mtr(["servers"], project).stdout.count(b" down ") == 2
+
+
+def test_a_line_that_breaks_while_the_last_output_is_written(home: Home, project: Path) -> None:
+    """The status has come, and whoever reads is slow: all of the output comes with it, or that it did not is said."""
+    relay = Relay(home.server.port)
+    home.configure(project, port=relay.port)
+    whole = b"".join(b"%d\n" % number for number in range(1, 20_001))
+    try:
+        for number in range(5):
+            done = home.remote(project) / f"done{number}"
+            run = home.popen_mtr(["sh", "-c", f"seq 20000; : >{done}; exit 3"], project)
+            wait_until(done.exists, "the end of the command")
+            relay.cut()
+            run.wait(60)
+            out, err = run.communicate()
+            assert (run.returncode, out) == (3, whole) or (run.returncode == 125 and whole.startswith(out)), err
+            assert run.returncode == 3 or b"broke" in err
+    finally:
+        relay.close()
