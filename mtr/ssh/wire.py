@@ -369,7 +369,7 @@ class Wire:
         has_socket = os.path.exists(self.facts.socket)
         if has_socket and not has_drained:
             return False
-        from mtr.ssh.master import find_master, load_record
+        from mtr.ssh.master import find_master, is_dead, load_record
 
         if has_socket and find_master(self.facts.socket) is not None:
             return False
@@ -377,9 +377,9 @@ class Wire:
         if record is None or not os.path.exists("/proc/self"):
             return False
         end_s = time.monotonic() + (DIES_WITHIN_S if has_drained else 0.0)
-        while not _is_dead(record.pid) and time.monotonic() < end_s:
+        while not is_dead(record.pid) and time.monotonic() < end_s:
             time.sleep(0.01)
-        return _is_dead(record.pid)
+        return is_dead(record.pid)
 
     def _answers(self) -> bool:
         """Tell whether the master answers; one that takes no more sessions (``mtr down``) cannot be asked."""
@@ -413,12 +413,3 @@ class Wire:
     def rsync_shell(self) -> str:
         """Return the remote shell for rsync's ``-e``, as ``--dry-run`` shows it."""
         return " ".join([*self.build_attach_argv(plain=True), "-T"])
-
-
-def _is_dead(pid: int) -> bool:
-    """Tell whether the process has ended, also where nobody takes note of that: a container without an init."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[:1] == [b"Z"]
-    except OSError:
-        return True
