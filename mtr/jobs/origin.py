@@ -11,11 +11,10 @@ import select
 
 from mtr.process.piped import CHUNK_BYTES, is_ready
 from mtr.process.signals import signals_held
-from mtr.ssh.gate import Feed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 HELD_S = 60.0
 """How long a session is held at most that goes on by itself."""
@@ -24,8 +23,10 @@ MAX_ANSWER_BYTES = 1 << 20
 """What an rc file may print in front of ours."""
 
 
-class OriginFeed(Feed):
-    """Tells of the code in ``root``, anew for each session; of what is not synced only names.
+class OriginFeed:
+    """A feed (:class:`mtr.ssh.gate.Feed`) that tells of the code in ``root``, anew for each session.
+
+    Of what is not synced it has only names.
 
     Without a ``root``, nothing: what runs there is not what is here.
     ``has_begun`` says that the server has named the job ``job_id``, which thus goes on by itself; whatever an rc file
@@ -34,6 +35,7 @@ class OriginFeed(Feed):
 
     def __init__(self, root: str | None, environ: Mapping[str, str], job_id: str, note: Callable[[], None]) -> None:
         """``note`` is done once the job has been asked for, and before it is known whether it goes on."""
+        self.paths: Sequence[bytes] = ()
         self.job_id = job_id
         self.has_begun = False
         self._note = note

@@ -150,6 +150,11 @@ def _list_processes() -> Iterator[Process]:
             yield process
 
 
+def has_ended(pid: int) -> bool:
+    """Tell whether a process of a machine with proc(5) has ended, also where nobody reaps it: in a bare container."""
+    return _read_stat(pid) is None
+
+
 def _read_stat(pid: int) -> Process | None:
     """Return a process from proc(5); its name, in parentheses, may hold anything."""
     try:

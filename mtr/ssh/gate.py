@@ -15,42 +15,40 @@ from mtr.scripts import load_script
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Protocol
+
+    class Feed(Protocol):
+        """What stands at a command's ends in place of mtr's own; opened again where a session has to be asked for anew.
+
+        ``paths`` are those that the command finds synced.
+        """
+
+        paths: Sequence[bytes]
+
+        def open(self) -> tuple[int, int, int]:
+            """Return its stdin, stdout and stderr; whoever takes them closes those that are not mtr's."""
+
+        def begin(self, session: int | None) -> None:
+            """Do what is to be done once the session has been asked for, and see that it stays open when mtr has gone.
+
+            ``session`` is the descriptor that it hangs on, None for one that nobody but mtr can hold.
+            """
+
+        def has_done(self, look: Callable[[], None]) -> bool:
+            """Wait until nobody here need wait for the command any more; False where it ends before.
+
+            ``look`` is to be called about once a second: it sees to a session that does not open.
+            """
+
+        def close(self) -> None:
+            """See that nothing of it goes on."""
+
 
 CARRIERS = {"LC_MTR": ("v", "LC_MTR0"), "XMODIFIERS": ("x", "XMODIFIERS")}
 """What the gate calls a carrier, and the variable."""
 
 VARIABLE_BYTES = 100_000
 """One environment string holds less than 128 KiB (MAX_ARG_STRLEN, execve(2)), and printf may be a program."""
-
-
-class Feed:
-    """What stands at a command's ends in place of mtr's own; opened again where a session has to be asked for anew.
-
-    ``paths`` are those that the command finds synced.
-    """
-
-    paths: Sequence[bytes] = ()
-
-    def open(self) -> tuple[int, int, int]:
-        """Return its stdin, stdout and stderr; whoever takes them closes those that are not mtr's."""
-        raise NotImplementedError
-
-    def begin(self, session: int | None) -> None:
-        """Do what is to be done once the session has been asked for, and see that it stays open when mtr has gone.
-
-        ``session`` is the descriptor that it hangs on, None for one that nobody but mtr can hold.
-        """
-        raise NotImplementedError
-
-    def has_done(self, look: Callable[[], None]) -> bool:
-        """Wait until nobody here need wait for the command any more; False where it ends before.
-
-        ``look`` is to be called about once a second: it sees to a session that does not open.
-        """
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """See that nothing of it goes on."""
 
 
 class Command:

@@ -329,12 +329,3 @@ def collect_masters(runtime_dir: str) -> None:
                 forget_master(socket)
         except PermissionError as error:
             raise MtrError(f"{socket} belongs to a process of somebody else") from error
-
-
-def is_dead(pid: int) -> bool:
-    """Tell whether the process has ended, also where nobody takes note of that: a container without an init."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[:1] == [b"Z"]
-    except OSError:
-        return True

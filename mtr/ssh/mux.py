@@ -43,8 +43,8 @@ RESIZE = 0x1F000001
 
 _NO_ESCAPE = 0xFFFFFFFF
 
-DRAINS_WITHIN_S = 0.001
-"""A status and the end of its session come together, unless there is output between them."""
+DRAINS_WITHIN_S = 0.02
+"""A status and the end of its session come together, unless there is output in between."""
 
 
 class Session:

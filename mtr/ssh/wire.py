@@ -369,7 +369,8 @@ class Wire:
         has_socket = os.path.exists(self.facts.socket)
         if has_socket and not has_drained:
             return False
-        from mtr.ssh.master import find_master, is_dead, load_record
+        from mtr.process.tree import has_ended
+        from mtr.ssh.master import find_master, load_record
 
         if has_socket and find_master(self.facts.socket) is not None:
             return False
@@ -377,9 +378,9 @@ class Wire:
         if record is None or not os.path.exists("/proc/self"):
             return False
         end_s = time.monotonic() + (DIES_WITHIN_S if has_drained else 0.0)
-        while not is_dead(record.pid) and time.monotonic() < end_s:
+        while not has_ended(record.pid) and time.monotonic() < end_s:
             time.sleep(0.01)
-        return is_dead(record.pid)
+        return has_ended(record.pid)
 
     def _answers(self) -> bool:
         """Tell whether the master answers; one that takes no more sessions (``mtr down``) cannot be asked."""

@@ -16,6 +16,7 @@ import secrets
 import select
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypedDict
 
 from mtr.errors import MtrError
@@ -51,7 +52,7 @@ class Ended(TypedDict):
     timeout_occurred: bool
 
 
-class Executor:
+class Executor(ABC):
     """One command: started once, followed, ended. Any thread may send, wait and terminate."""
 
     pump: Callable[[Started, Sequence[StreamingBuffer]], AnyPump] = Pump if hasattr(select, "poll") else ThreadedPump
@@ -137,10 +138,11 @@ class Executor:
             self._pump.stop()
         self.close_buffers()
 
+    @abstractmethod
     def _open(
         self, argv: Sequence[str], environ: Mapping[str, str], directory: str | None, *, has_input: bool
     ) -> Started:
-        raise NotImplementedError
+        """Start ``argv`` on what its output is read from."""
 
     def close_buffers(self) -> None:
         """Say that nothing will come: the command could not be started."""
