@@ -144,11 +144,12 @@ def build_gate_call(command: Command, carrier: str, push: str = "") -> GateCall:
     script, run, program = load_script("remote/gate.sh"), command.run_id, _name_program(command)
     exports = "".join(f"export {name}={quote_posix(value)}\n" for name, value in command.env.items())
     variable, argv = CARRIERS.get(carrier), command.argv
-    source = (variable[0] if variable else "f") if exports or push else "0"
+    carried = variable[0] if variable else "f"
+    source = carried if exports or push else "0"
     line = _build_line(command, script, argv, source)
     if len(line) > MAX_COMMAND_BYTES:
         exports += f"set -- {quote_all(argv)}\n"
-        source, argv = variable[0] if variable else "f", ()
+        source, argv = carried, ()
         line = _build_line(command, script, argv, source)
     if source == "0":
         return GateCall(run, line, {}, b"", program=program)
